@@ -5,7 +5,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from infscale.labels import Selector
 
@@ -215,6 +215,87 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One side of a rollout: what serves its requests.
+
+    `model` is the model or LoRA adapter that requests are sent as; None: the one that they would be sent as anyway.
+    `labels` are those of its pods; without, pods are not told apart. `pool` is a pool of the rollout's namespace, ""
+    the one that requests are for.
+    """
+
+    model: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    pool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStep:
+    """A step: `weight_ratio` of the requests go to the new version.
+
+    It is over after so many `seconds`, and when the new version has had so many `requests` that count for the test.
+    """
+
+    weight_ratio: float
+    seconds: float = 0.0
+    requests: int = 0
+
+
+RolloutMetric = Literal["errors", "time_to_first_token", "time_per_output_token", "duration"]
+ROLLOUT_METRICS: Final[tuple[RolloutMetric, ...]] = (
+    "errors",
+    "time_to_first_token",
+    "time_per_output_token",
+    "duration",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutTest:
+    """How the new version is judged: which `metrics`, and what is done where it is worse.
+
+    `false_alarms` is the probability that a version which is like the old one is ever taken for worse. Latencies up to
+    `tolerance_ratio` times the old ones are as good. With `every_request` those of a session count each, not only one.
+    Latencies of the new version's first `warmup_requests` do not count: its caches are cold, and adapters are loaded.
+    """
+
+    metrics: tuple[RolloutMetric, ...] = ROLLOUT_METRICS
+    false_alarms: float = 0.05
+    tolerance_ratio: float = 1.0
+    on_alarm: Literal["rollback", "hold"] = "rollback"
+    every_request: bool = False
+    warmup_requests: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A `ModelRollout`: how requests for a model of a pool go over from one version to another.
+
+    `model` is what requests ask for, None: whatever. `sessions`: whether those under way ``stay`` with their version
+    until all requests go to the new one, or ``follow`` the weight. `session_headers` (lower case) name sessions, the
+    first that is there. It begins when so many `ready_endpoints` of the new version are. Another `revision` is another
+    rollout, which begins anew. `created` orders rollouts of the same requests: the oldest counts.
+    """
+
+    key: ObjectKey
+    pool: str
+    old: Version
+    new: Version
+    steps: tuple[RolloutStep, ...]
+    model: str | None = None
+    test: RolloutTest | None = field(default_factory=RolloutTest)
+    sessions: Literal["stay", "follow"] = "stay"
+    session_headers: tuple[str, ...] = ("x-session-id",)
+    ready_endpoints: int = 1
+    revision: str = ""
+    created: str = ""
+
+    @property
+    def switches(self) -> bool:
+        """Whether all requests change over at once (blue-green)."""
+        return all(step.weight_ratio in (0.0, 1.0) for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
 class DescribedObject:
     """A Kubernetes object that metric values can belong to, beside pods and pools.
 
@@ -312,6 +393,7 @@ class DiscoveryState:
     objects: tuple[DescribedObject, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
     exporters: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]], hash=False)
+    rollouts: tuple[Rollout, ...] = ()
 
     def members(self, pool: Pool) -> tuple[Endpoint, ...]:
         """The endpoints of `pool`, in discovery order."""

@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.store.dispatch import Charge
+from infscale.rollouts.running_rollout import RolloutShare
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.recall import Recall
 from picker.remote_work import RemoteWork
@@ -303,7 +304,7 @@ class Decision:
     `sessions` are those that were placed with it. `cost` is what the request takes of the endpoint, where that is
     worked out. By `recall` it can be taken back, where it may. `remote` is what is done for it elsewhere than at its
     destination; None: its scheduling knows of no such thing. `fallback` is there where it goes elsewhere than it was
-    to.
+    to. `share` is its part in a rollout.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -323,6 +324,7 @@ class Decision:
     recall: Final[Recall | None]
     remote: Final[RemoteWork | None]
     fallback: Final[Fallback | None]
+    share: Final[RolloutShare | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -343,6 +345,7 @@ class Decision:
         recall: Recall | None = None,
         remote: RemoteWork | None = None,
         fallback: Fallback | None = None,
+        share: RolloutShare | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -361,6 +364,7 @@ class Decision:
         self.recall = recall
         self.remote = remote
         self.fallback = fallback
+        self.share = share
 
 
 RejectionCode = Literal[

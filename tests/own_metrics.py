@@ -15,12 +15,14 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.node_agent.agent import NodeView
 from infscale.node_agent.page import NodeAgentCollector
 from infscale.prometheus.evaluation import Counts
+from infscale.rollouts.rollout_book import RolloutBook
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS, OF_LISTS
 from infscale.serving.recorded.recording import RecordCollector, RecordCounts
 from infscale.serving.sessions.keys_watch import KeysCollector
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
+from infscale.telemetry.rollout_metrics import RolloutCollector
 from infscale.telemetry.source_metrics import (
     QUERY_WORDS,
     RULE_WORDS,
@@ -80,6 +82,7 @@ def _picker() -> Iterable[Collector]:
         ReloadCollector(ReloadStats("")),
         KeysCollector({}),
         RecordCollector(RecordCounts()),
+        RolloutCollector(RolloutBook()),
     )
 
 

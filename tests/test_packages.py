@@ -98,7 +98,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/doctor/rules/target_rules",
         "infscale/doctor/rules/workload_rules",
     ),
-    "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
+    "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/api/resources", "infscale/kube/watching"),
     "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
     "kube/test_watched_objects.py": ("infscale/kube/autoscaler_specs",),
     "metrics/published/test_answers.py": (
@@ -223,6 +223,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/parts",
         "infscale/serving/scaler_port",
     ),
+    "rollouts/test_running_rollout.py": ("infscale/rollouts/rollout_sessions",),
+    "serving/rolling_out/test_rolling.py": ("infscale/cli/rollout_command", "infscale/telemetry/rollout_metrics"),
     "serving/prometheus/test_ruling.py": ("infscale/serving/prometheus/rules_watch",),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (

@@ -40,6 +40,7 @@ COMMANDS = (
         "infscale.cli.picks.replay_picks",
         "make recorded decisions again by another scheduling configuration, and say what would differ",
     ),
+    Command("rollout", "infscale.cli.rollout_command", "say how far rollouts are; hold, resume and abort them"),
     Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
     Command(
         "preflight",

@@ -76,6 +76,7 @@ async def _print_json(address: str) -> int:
         "picks": found.picks,
         "autoscalers": found.autoscalers,
         "triggers": found.triggers,
+        "rollouts": found.rollouts,
     }
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     return 0

@@ -335,6 +335,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         flow_control=flow,
         explain=section.get("explain", explain_settings(files), default.explain),
         fallback=_fallback(section, flow),
+        rollouts_file=section.get("rollouts_file", files.written, None),
     )
 
 

@@ -196,7 +196,7 @@ class PickerSettings:
     or with `unknown_objectives` ``default`` as much as none. `record` None: requests are not recorded.
     `flow_control` says how requests wait until an endpoint can begin them.
     `explain` says of how many decisions it can be told later why they were made. `fallback` says where requests of a
-    pool go that this cannot serve.
+    pool go that this cannot serve. `rollouts_file` keeps how far rollouts are; None: they begin anew with the process.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -227,6 +227,7 @@ class PickerSettings:
     flow_control: FlowControlSettings = field(default_factory=FlowControlSettings)
     explain: ExplainSettings = field(default_factory=ExplainSettings)
     fallback: Fallbacks | None = field(default=None, hash=False)
+    rollouts_file: Path | None = None
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

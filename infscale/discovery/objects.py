@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from infscale.discovery import names
 from infscale.discovery.opened_object import open_object
+from infscale.discovery.rollout_objects import INFSCALE_GROUP, read_rollout
 from infscale.discovery.workloads import H2C, MAX_PORTS, WORKLOADS, read_namespace, read_service
 from infscale.documents import values
 from infscale.documents.strict_document import Field, attempted, quoted
@@ -22,6 +23,7 @@ from infscale.endpoint import (
     Rewrite,
     RewriteRule,
     RewriteTarget,
+    Rollout,
 )
 
 POOL_GROUP = "inference.networking.k8s.io"
@@ -36,7 +38,7 @@ _KIND = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 
 _PRIORITY_OF_CRITICALITY = {"Critical": 1, "Standard": 0, "Sheddable": -1}
 
-InferenceObject = Pool | Objective | Rewrite | DescribedObject
+InferenceObject = Pool | Objective | Rewrite | Rollout | DescribedObject
 
 
 def read_pool(field: Field) -> Pool:
@@ -206,6 +208,7 @@ READERS: Mapping[tuple[str, str], Callable[[Field], InferenceObject]] = MappingP
         (f"{LEGACY_GROUP}/v1alpha2", "InferenceObjective"): read_objective,
         (f"{LLM_D_GROUP}/v1alpha2", "InferenceModelRewrite"): read_rewrite,
         (f"{LEGACY_GROUP}/v1alpha2", "InferenceModelRewrite"): read_rewrite,
+        (f"{INFSCALE_GROUP}/v1alpha1", "ModelRollout"): read_rollout,
         **{(kind.api_version, kind.kind): kind.read for kind in WORKLOADS},
         ("v1", "Service"): read_service,
         ("v1", "Namespace"): read_namespace,

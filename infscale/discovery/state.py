@@ -23,6 +23,7 @@ from infscale.endpoint import (
     Phase,
     Pool,
     Rewrite,
+    Rollout,
     is_host_name,
 )
 
@@ -66,6 +67,7 @@ def read_state(
         tuple(each for _, each in objects if isinstance(each, Objective)),
         tuple(each for _, each in objects if isinstance(each, Rewrite)),
         tuple(each for _, each in objects if isinstance(each, DescribedObject)),
+        rollouts=tuple(each for _, each in objects if isinstance(each, Rollout)),
     )
 
 
@@ -108,10 +110,17 @@ def _pools(objects: Iterable[tuple[Field, InferenceObject]]) -> tuple[Pool, ...]
 def _check_references(objects: Iterable[tuple[Field, InferenceObject]], pools: set[ObjectKey]) -> None:
     """Refuse a reference to a pool that is not there: in one document it can only be a mistake."""
     for item, read in objects:
-        if isinstance(read, Objective | Rewrite) and ObjectKey(read.key.namespace, read.pool) not in pools:
-            wanted, known = f"{read.key.namespace}/{read.pool}", sorted(map(str, pools))
-            meant = did_you_mean(wanted, known)
-            item.report(f"pool {quoted(wanted)} does not exist; there is {short_list(known, wanted)}{meant}")
+        if isinstance(read, Objective | Rewrite | Rollout):
+            named = (read.pool, *([read.new.pool] if isinstance(read, Rollout) and read.new.pool else []))
+            for pool in named:
+                _check_reference(item, ObjectKey(read.key.namespace, pool), pools)
+
+
+def _check_reference(item: Field, wanted: ObjectKey, pools: set[ObjectKey]) -> None:
+    if wanted not in pools:
+        name, known = str(wanted), sorted(map(str, pools))
+        meant = did_you_mean(name, known)
+        item.report(f"pool {quoted(name)} does not exist; there is {short_list(known, name)}{meant}")
 
 
 def _pool_of_all(key: ObjectKey, endpoints: Iterable[tuple[Field, Endpoint]]) -> Pool:

@@ -18,6 +18,7 @@ from infscale.endpoint import (
     Phase,
     Pool,
     Rewrite,
+    Rollout,
     Workload,
     authority,
 )
@@ -56,6 +57,7 @@ class SeenObjects:
     rewrites: Records[Rewrite] = field(default_factory=dict, metadata=_read_by(objects.REWRITE))
     legacy_rewrites: Records[Rewrite] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_REWRITE))
     models: Records[InferenceModel] = field(default_factory=dict, metadata=_read_by(objects.MODEL))
+    rollouts: Records[Rollout] = field(default_factory=dict, metadata=_read_by(objects.ROLLOUT))
     workloads: dict[WorkloadKind, Records[DescribedObject]] = field(
         default_factory=dict[WorkloadKind, Records[DescribedObject]]
     )
@@ -200,6 +202,7 @@ class Assembler:
             ),
             _values(seen.autoscalers),
             {key: _exporter_urls(wanted, seen) for key, wanted in self._exporters.items()},
+            _values(seen.rollouts),
         )
         return Assembly(state, (*_notes(seen, beaten), *pools.notes, *notes))
 

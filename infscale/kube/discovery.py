@@ -17,7 +17,7 @@ from infscale.kube.api.errors import Forbidden, KubeError
 from infscale.kube.api.resources import Resource
 from infscale.kube.api.verbs import Follows, Patches
 from infscale.kube.assembly import NO_EXPORTERS, Assembler, SeenObjects
-from infscale.kube.conditions import judge
+from infscale.kube.conditions import Words, judge
 from infscale.kube.reflector import Reflector
 from infscale.kube.rights import Right, rights
 from infscale.kube.status import StatusWriter
@@ -35,11 +35,13 @@ _LOG = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT")
 
-_ROUTING = frozenset({POOL_GROUP, LEGACY_GROUP, LLM_D_GROUP})
+_ROUTING = frozenset({POOL_GROUP, LEGACY_GROUP, LLM_D_GROUP, resources.ROLLOUTS.group})
 """The groups of the kinds that decide where requests go."""
 
-# Groups of other projects: a cluster may lack them, and rights that were given before they were known.
-_OPTIONAL_GROUPS = frozenset({kind.group for kind in WORKLOADS} - {resources.REPLICA_SETS.group})
+# A cluster may lack them, and rights that were given before they were known.
+_OPTIONAL_GROUPS = frozenset(
+    {kind.group for kind in WORKLOADS} - {resources.REPLICA_SETS.group} | {resources.ROLLOUTS.group}
+)
 
 
 class Cluster(Follows, Patches, Protocol):
@@ -93,6 +95,7 @@ class KubernetesDiscovery:
         self._changed = asyncio.Event()
         self._status = StatusWriter(client, clock, rng)
         self._unknown_load: frozenset[ObjectKey] = frozenset()
+        self._progress: Mapping[ObjectKey, Words] = {}
         self._optional: set[str] = set()
         self._watches = dict(self._all_watches() if settings.only is None else self._pool_watches(settings.only))
         self._stack = AsyncExitStack()
@@ -131,7 +134,13 @@ class KubernetesDiscovery:
         """Say of `pools`, in conditions, that the load of none of their endpoints is known; of all others it is."""
         self._unknown_load = pools
         if self._settings.write_status:
-            self._status.sync(judge(self._seen, pools))
+            self._status.sync(judge(self._seen, pools, self._progress))
+
+    def rollouts_are(self, progress: Mapping[ObjectKey, Words]) -> None:
+        """Say in conditions how far rollouts are."""
+        self._progress = progress
+        if self._settings.write_status:
+            self._status.sync(judge(self._seen, self._unknown_load, progress))
 
     def disconnected_seconds(self) -> Mapping[str, float]:
         """How long each watch has not been connected to the API server, by its name; 0 while it is."""
@@ -164,7 +173,7 @@ class KubernetesDiscovery:
                 _LOG.warning("%s", note)
         self._notes = frozenset(assembly.notes)
         if self._settings.write_status:
-            self._status.sync(judge(self._seen, self._unknown_load))
+            self._status.sync(judge(self._seen, self._unknown_load, self._progress))
         return assembly.state
 
     async def _synced(self) -> None:

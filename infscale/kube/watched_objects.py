@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from infscale.discovery import objects as definitions
+from infscale.discovery.rollout_objects import read_rollout
 from infscale.discovery.workloads import (
     POOL_ANNOTATION,
     PORTS_ANNOTATION,
@@ -219,6 +220,7 @@ LEGACY_OBJECTIVE = _written(resources.LEGACY_OBJECTIVES, definitions.read_object
 REWRITE = _written(resources.REWRITES, definitions.read_rewrite)
 LEGACY_REWRITE = _written(resources.LEGACY_REWRITES, definitions.read_rewrite)
 MODEL = _written(resources.MODELS, definitions.read_model)
+ROLLOUT = _written(resources.ROLLOUTS, read_rollout)
 SERVICE = Definition(resources.SERVICES, read_service, paths=(("spec", "selector"),), declaring=(("spec", "ports"),))
 NAMESPACE = Definition(resources.NAMESPACES, read_namespace, paths=())
 AUTOSCALER = Definition(resources.AUTOSCALERS, read_autoscaler, cut={"metrics": MAX_METRICS + 1})

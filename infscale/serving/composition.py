@@ -35,6 +35,7 @@ from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
 from infscale.serving.recorded.pick_writing import PickWriting
 from infscale.serving.recorded.recording import Recording
+from infscale.serving.rolling_out.rolling import Rolling, rolling
 from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
     SchedulingFile,
@@ -172,6 +173,8 @@ class Given:
     discovery: Discovering
     rng: random.Random
     rules: Ruled | None = None
+    rolling: Rolling | None = None
+    """The rollouts; None where there is no picker."""
 
 
 def composed(given: Given, running: Collection[str]) -> Composed:
@@ -183,7 +186,9 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     listing = None
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
-    deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
+    lists, rolling = None if listing is None else listing.lists, given.rolling
+    book = None if rolling is None else rolling.book
+    deciding = Deciding(config, given.scheduling, store, clock, rng, lists, book)
     keeping = _held_and_kept(config, deciding) if "picker" in running else ()
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [
@@ -208,9 +213,11 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
     pages = deciding.observing.pages()
-    for part in (answering, scaler, prometheus.rules):
+    for part in (answering, scaler, prometheus.rules, rolling):
         pages |= {} if part is None else part.pages()
-    sources = DebugSources(pages, deciding.finders(), deciding.observing.streams())
+    finders, commands = deciding.finders(), {} if rolling is None else rolling.commands()
+    finders |= {} if rolling is None else rolling.finders()
+    sources = DebugSources(pages, finders, deciding.observing.streams(), commands)
     server = TelemetryServer(listen, store, page, clock, sources)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
@@ -219,7 +226,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
     keys = SessionKeys(KeysWatch(deciding, config.discovery.poll_interval_seconds))
-    collecting = (storing, deciding, keys, scraping, *asking, listing, *prometheus.parts)
+    collecting = (storing, rolling, deciding, keys, scraping, *asking, listing, *prometheus.parts)
     wanted = (*collecting, *keeping, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
@@ -317,7 +324,10 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         clusters = source is not None and source.clusters
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
-        made = composed(Given(config, scheduling, file, client, discovery, rng, rules), parts)
+        runs = None
+        if "picker" in parts:
+            runs = await rolling(clock, config.picker.rollouts_file, discovery.rollouts)
+        made = composed(Given(config, scheduling, file, client, discovery, rng, rules, runs), parts)
         for part in made.parts:
             await enter(part)
             part.sync(first)

@@ -12,6 +12,7 @@ from infscale.client_headers import ignored
 from infscale.config.settings import ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.rollouts.rollout_book import RolloutBook
 from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
 from infscale.telemetry.debug_documents import DebugFinder
@@ -96,7 +97,7 @@ def _wall() -> float:
 class Deciding(Part):
     """Makes directors and exchanges; guards the scheduling in force, which changes between requests only."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # each is a part of its own
         self,
         config: ServeConfig,
         scheduling: PickerConfig,
@@ -104,6 +105,7 @@ class Deciding(Part):
         clock: Callable[[], float],
         rng: random.Random,
         lists: Listed | None = None,
+        rollouts: RolloutBook | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -118,6 +120,7 @@ class Deciding(Part):
             unknown_load=config.picker.unknown_load,
             wall=_wall,
             explained=config.picker.explain.picks,
+            rollouts=rollouts,
         )
         self._closed: Callable[[InputSheet], None] | None = None
         self.scheduling = scheduling
@@ -248,8 +251,9 @@ class Deciding(Part):
         self.bills.sync(state, self._clock())
         if self.flow is not None:
             self.flow.sync(self._clock())
-        if state.rewrites:
-            _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
+        renaming = [each for each in state.rollouts if each.old.model is not None or each.new.model is not None]
+        if state.rewrites or renaming:
+            _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites) + len(renaming)}})
         if self._fallback is not None:
             self._note_unknown(frozenset(each.key for each in state.pools))
 

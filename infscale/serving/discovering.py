@@ -12,6 +12,7 @@ from infscale.discovery.file import FileDiscovery
 from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.api.client import KubeClient
+from infscale.kube.conditions import Words
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 from infscale.kube.rights import Right
 
@@ -19,14 +20,15 @@ from infscale.kube.rights import Right
 @dataclass(frozen=True, slots=True)
 class Discovering:
     """Discovery as it runs: its states, how many versions of something it refused, and how long each of its watches
-    has been without an answer (seconds). `unknown_load` takes the pools none of whose endpoints' load is known. `needs`
-    is what it has to be allowed in the cluster."""
+    has been without an answer (seconds). `unknown_load` takes the pools none of whose endpoints' load is known, and
+    `rollouts` how far rollouts are. `needs` is what it has to be allowed in the cluster."""
 
     states: AsyncIterator[DiscoveryState]
     refusals: Callable[[], int]
     disconnected_seconds: Callable[[], Mapping[str, float]]
     unknown_load: Callable[[frozenset[ObjectKey]], None]
     needs: frozenset[Right] = frozenset()
+    rollouts: Callable[[Mapping[ObjectKey, Words]], None] = lambda _: None
 
 
 @asynccontextmanager
@@ -73,7 +75,12 @@ async def discovering(
         if follow.only is not None:
             states = _of_pool(states, follow.only.key)
         yield Discovering(
-            states, lambda: cluster.refusals, cluster.disconnected_seconds, cluster.load_is_unknown, cluster.needs()
+            states,
+            lambda: cluster.refusals,
+            cluster.disconnected_seconds,
+            cluster.load_is_unknown,
+            cluster.needs(),
+            cluster.rollouts_are,
         )
 
 

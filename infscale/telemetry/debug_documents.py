@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from infscale.endpoint import is_loopback
+from infscale.errors import InfscaleError
 from infscale.metrics.published.inspection import snapshot_steps
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.stepwise import Steps
@@ -23,6 +24,8 @@ DebugFinder = Callable[[str], object | None]
 """The document of a thing by its name; None: there is no such thing."""
 DebugStream = Callable[[], Iterator[bytes]]
 """Lines, each made when it is asked for."""
+DebugCommand = Callable[[str, str], object]
+"""Tells a thing, by its name, to do something, and gives its document; raises `InfscaleError` where it refuses."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -90,11 +93,12 @@ async def _taken(steps: Steps[object]) -> object:
 
 @dataclass(frozen=True, slots=True)
 class DebugSources:
-    """What there is under `/debug/`, by name: documents, documents of one thing each, and lines."""
+    """What there is under `/debug/`, by name: documents, documents of one thing each, lines, and commands."""
 
     pages: Mapping[str, DebugPage] = field(default_factory=dict[str, DebugPage])
     finders: Mapping[str, DebugFinder] = field(default_factory=dict[str, DebugFinder])
     streams: Mapping[str, DebugStream] = field(default_factory=dict[str, DebugStream])
+    commands: Mapping[str, DebugCommand] = field(default_factory=dict[str, DebugCommand])
 
 
 NO_SOURCES: Final = DebugSources()
@@ -129,6 +133,33 @@ def debug_routes(documents: DebugDocuments, sources: DebugSources) -> Mapping[st
         return _json(document)
 
     return {"/debug/{page}": debug, "/debug/{page}/{name:.+}": found}
+
+
+def command_route(sources: DebugSources) -> tuple[str, Handler]:
+    """The path that things are told commands at (``POST``), and what answers it.
+
+    The body is ``{"command": …}``. It has to be called JSON: a page of another origin cannot have a browser send that
+    without asking first, which is not answered.
+    """
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        obey = sources.commands.get(request.match_info["page"])
+        if obey is None:
+            return web.Response(status=404, text="there is nothing of that name that takes commands\n")
+        if request.content_type != "application/json" or "Origin" in request.headers:
+            return web.Response(status=415, text="expected application/json, and not from a web page\n")
+        try:
+            command = orjson.loads(await request.read())["command"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            command = None
+        if not isinstance(command, str):
+            return web.Response(status=400, text='expected {"command": "..."}\n')
+        try:
+            return _json(obey(request.match_info["name"], command))
+        except InfscaleError as error:
+            return web.Response(status=409, text=f"{error}\n")
+
+    return "/debug/{page}/{name:.+}", told
 
 
 def _json(document: object) -> web.Response:

@@ -27,6 +27,7 @@ from infscale.telemetry.debug_documents import (
     NO_SOURCES,
     DebugDocuments,
     DebugSources,
+    command_route,
     debug_routes,
     for_this_machine,
     snapshot_page,
@@ -198,6 +199,8 @@ def _application(
     if is_loopback(listen.host):
         for path, handler in {**debug_routes(documents, sources), **ui_routes(documents, sources)}.items():
             application.router.add_get(path, for_this_machine(handler))
+        path, handler = command_route(sources)
+        application.router.add_post(path, for_this_machine(handler))
     return application
 
 

@@ -51,6 +51,7 @@ def ui_routes(documents: DebugDocuments, sources: DebugSources) -> Mapping[str, 
                 await documents.get("autoscalers", _KEPT_SECONDS),
                 await documents.get("triggers", _KEPT_SECONDS),
                 explanation=explain(asked.view.pick) if explain is not None and asked.view.pick else None,
+                rollouts=await documents.get("rollouts", _KEPT_SECONDS),
             )
             # A page of a thousand endpoints takes tens of milliseconds, which decisions do not wait for.
             written = await asyncio.to_thread(lambda: web_page(view_page(seen(found), asked.view), asked))

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
@@ -21,6 +21,10 @@ _TEXT_BYTES: Final = 200
 
 class NoAnswer(InfscaleError):
     """A process did not answer with a document; the message says what it did."""
+
+
+class Refused(InfscaleError):
+    """A process will not do what it was told; the message says why."""
 
 
 class ServeClient(AbstractAsyncContextManager["ServeClient"]):
@@ -47,7 +51,7 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
         The decisions are there only with `picks`, and the explanation of the one whose id is `pick`, if it is given.
         """
         explanation = f"picks/{quote(pick, safe='')}" if pick else ""
-        asked = ["snapshot", "autoscalers", "triggers", *(["picks"] if picks else [])]
+        asked = ["snapshot", "autoscalers", "triggers", "rollouts", *(["picks"] if picks else [])]
         asked += [explanation] if pick else []
         found = dict(zip(asked, await asyncio.gather(*map(self.document, asked)), strict=True))
         if found["snapshot"] is None:
@@ -59,6 +63,7 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
             found["triggers"],
             picks_asked=picks,
             explanation=found.get(explanation),
+            rollouts=found["rollouts"],
         )
 
     async def document(self, path: str) -> object | None:
@@ -79,24 +84,52 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
             raise NoAnswer(f"there is no /debug/{path}: infscale has it where telemetry listens on loopback")
         return body
 
+    async def tell(self, path: str, command: str) -> object:
+        """Tell the thing under `/debug/` at `path` to do something; its document after that.
+
+        Raises `NoAnswer`, and `Refused` with the reason where it will not.
+        """
+        if self._session is None:
+            raise RuntimeError("the client is not open")
+        with _in_words(self._timeout.total):
+            sent = self._session.post(f"{self._url}/debug/{path}", json={"command": command}, allow_redirects=False)
+            async with sent as answer:
+                body = await _bounded(answer, MAX_BYTES)
+        said = body[:_TEXT_BYTES].decode(errors="replace").strip()
+        if answer.status == 409:
+            raise Refused(said)
+        if answer.status in (404, 405):
+            raise NoAnswer(f"there is no /debug/{path}: infscale has it where telemetry listens on loopback")
+        if answer.status != 200:
+            raise NoAnswer(f"status {answer.status}: {said}")
+        document: object = orjson.loads(body)
+        return document
+
     async def _body(self, path: str, most_bytes: int) -> bytes | None:
         if self._session is None:
             raise RuntimeError("the client is not open")
-        try:
+        with _in_words(self._timeout.total):
             async with self._session.get(f"{self._url}/debug/{path}", allow_redirects=False) as answer:
                 body = await _bounded(answer, most_bytes)
                 if answer.status == 404:
                     return None
                 if answer.status != 200:
                     raise NoAnswer(f"status {answer.status}: {body[:_TEXT_BYTES].decode(errors='replace').strip()}")
-        except TimeoutError as error:
-            raise NoAnswer(f"none within {self._timeout.total:g} s") from error
-        except aiohttp.ClientConnectorError as error:
-            number = error.os_error.errno
-            raise NoAnswer(os.strerror(number).lower() if number and number > 0 else str(error)) from error
-        except aiohttp.ClientError as error:
-            raise NoAnswer(str(error) or type(error).__name__) from error
         return body
+
+
+@contextmanager
+def _in_words(seconds: float | None) -> Generator[None]:
+    """Have what a connection may come to be a `NoAnswer` that says it in words."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise NoAnswer(f"none within {seconds:g} s") from error
+    except aiohttp.ClientConnectorError as error:
+        number = error.os_error.errno
+        raise NoAnswer(os.strerror(number).lower() if number and number > 0 else str(error)) from error
+    except aiohttp.ClientError as error:
+        raise NoAnswer(str(error) or type(error).__name__) from error
 
 
 @asynccontextmanager

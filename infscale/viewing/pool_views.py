@@ -19,6 +19,7 @@ from infscale.viewing.grid import (
     value_cell,
 )
 from infscale.viewing.model_views import MODEL_COLUMNS, model_row
+from infscale.viewing.rollouts.rollout_views import ROLLOUT_COLUMNS, rollout_rows
 from infscale.viewing.seen_documents import UNTOLD, PoolSeen, QueriedSeen, Seen
 from infscale.viewing.shown_values import (
     IN_FLIGHT,
@@ -39,7 +40,7 @@ from infscale.viewing.words import STALE_SIGN, UNKNOWN, Write, count, counted, n
 
 
 def store_page(seen: Seen, view: View) -> Page:
-    """The first page: every pool, every autoscaler and every trigger of KEDA."""
+    """The first page: every pool, every autoscaler, every trigger of KEDA and every rollout."""
     sections = [Section("pools", _POOL_COLUMNS, tuple(map(_pool_row, seen.pools)), "there is no pool")]
     facts = [
         f"{counted(len(seen.pools), 'pool')}, {counted(sum(len(each.endpoints) for each in seen.pools), 'endpoint')}"
@@ -54,6 +55,8 @@ def store_page(seen: Seen, view: View) -> Page:
     if seen.triggers is not None:
         triggers = trigger_rows(seen.triggers)
         sections.append(Section("KEDA triggers", TRIGGER_COLUMNS, triggers, "KEDA has not asked about any"))
+    if seen.rollouts:
+        sections.append(Section("rollouts", ROLLOUT_COLUMNS, rollout_rows(seen.rollouts)))
     return Page(path_to(view), tuple(facts), tuple(sections))
 
 
@@ -143,6 +146,9 @@ def pool_page(seen: Seen, view: View) -> Page | None:
     triggers = trigger_rows(each for each in seen.triggers or () if each.pool == pool.name)
     if triggers:
         sections.append(Section("KEDA triggers", TRIGGER_COLUMNS, triggers))
+    rollouts = rollout_rows(each for each in seen.rollouts if each.pool == pool.name)
+    if rollouts:
+        sections.append(Section("rollouts", ROLLOUT_COLUMNS, rollouts))
     return Page(path_to(view), tuple(facts), tuple(sections))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from infscale.viewing.document_parts import Part
 from infscale.viewing.explained.seen_stages import StagesSeen, stages_seen
+from infscale.viewing.rollouts.seen_rollouts import RolloutSeen, rollout_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,7 @@ class Seen:
     picks_asked: bool = True
     triggers: tuple[TriggerSeen, ...] | None = None
     explained: tuple[StagesSeen, ...] = ()
+    rollouts: tuple[RolloutSeen, ...] = ()
 
     def pool(self, name: str) -> PoolSeen | None:
         """The pool of that name."""
@@ -238,6 +240,7 @@ class Documents:
     triggers: object | None = None
     picks_asked: bool = True
     explanation: object | None = None
+    rollouts: object | None = None
 
 
 def seen(documents: Documents) -> Seen:
@@ -254,6 +257,7 @@ def seen(documents: Documents) -> Seen:
         documents.picks_asked,
         None if triggers is None else triggers.each("triggers", _trigger),
         () if documents.explanation is None else stages_seen(documents.explanation),
+        () if documents.rollouts is None else Part(documents.rollouts, "rollouts").each("rollouts", rollout_seen),
     )
 
 

@@ -18,6 +18,7 @@ from picker.directing.candidates import Unseen, alive, hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Admission, Gates
+from picker.directing.rollout_gate import Shared
 from picker.epp_config.loader import ELIGIBLE, PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
@@ -105,17 +106,18 @@ class PoolDirector:
             self._store.turn_away(self.pool, now)
         return answer
 
-    def standing(self, request: InferenceRequest, body: ParsedBody) -> tuple[int, str] | Rejection:
+    def standing(self, request: InferenceRequest, body: ParsedBody, now: float) -> tuple[int, str] | Rejection:
         """The priority of a request that is to wait, and the model that it would be sent as now."""
-        model = self._gates.model(request, body)
+        model = self._gates.model(request, body, self._shared(request, body, self._store.snapshot(self.pool), now))
         return model if isinstance(model, Rejection) else (self._gates.priority(request, body), model)
 
     def prospect(self, request: InferenceRequest, body: ParsedBody, now: float) -> Prospect | Rejection:
         """What a request that is to wait will take, and where in a queue it belongs."""
-        model = self._gates.model(request, body)
+        snapshot = self._store.snapshot(self.pool)
+        shared = self._shared(request, body, snapshot, now)
+        model = self._gates.model(request, body, shared)
         if isinstance(model, Rejection):
             return model
-        snapshot = self._store.snapshot(self.pool)
         if snapshot is None:
             return self._gates.unavailable()
         self._dispatches.follow(snapshot, now)
@@ -124,7 +126,8 @@ class PoolDirector:
         facts = self._facts(request, body, model, priority)
         sessions = self._dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=False)
-        rows = hinted(request.subset, snapshot, snapshot.candidates(now))
+        narrowed = self._gates.rollouts.rows
+        rows = narrowed(shared, snapshot, hinted(request.subset, snapshot, snapshot.candidates(now)))
         eligible = self._config.eligible(context, rows) if len(rows) else Reason.NO_ENDPOINTS
         if not isinstance(eligible, Reason):
             return prospect(context, _lane(context, eligible), eligible)
@@ -151,11 +154,14 @@ class PoolDirector:
     def shortages(self, request: InferenceRequest, now: float) -> list[Shortage]:
         """What each endpoint that `request` may go to lacks to take it, where none has room for it."""
         snapshot, body = self._store.snapshot(self.pool), request.body
-        model = None if body is None else self._gates.model(request, body)
-        if snapshot is None or body is None or not isinstance(model, str):
+        if snapshot is None or body is None:
+            return []
+        shared = self._shared(request, body, snapshot, now)
+        model = self._gates.model(request, body, shared)
+        if not isinstance(model, str):
             return []
         self._dispatches.follow(snapshot, now)
-        admission = self._gates.admitted(request, body, model, snapshot, now)
+        admission = self._gates.admitted(request, body, model, snapshot, now, shared)
         if isinstance(admission, Rejection):
             return []
         _, prefix = self._dispatches.cached(body, model)
@@ -231,6 +237,8 @@ class PoolDirector:
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
+        if decision.share is not None:
+            self._gates.rollouts.finished(decision.share, outcome)
         self._dispatches.finished(request, decision, outcome, self._store.snapshot(self.pool), now)
 
     def overheard(self, outcome: Outcome) -> None:
@@ -251,31 +259,34 @@ class PoolDirector:
         self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
     ) -> Verdict:
         # The client's own fault comes first: it stays one when endpoints are back.
-        model = self._gates.model(request, body)
+        shared = self._shared(request, body, snapshot, now)
+        model = self._gates.model(request, body, shared)
         if isinstance(model, Rejection):
             return model
         if snapshot is None:
             return self._gates.unavailable()
         dispatches = self._dispatches
         dispatches.follow(snapshot, now)
-        admission = self._gates.admitted(request, body, model, snapshot, now)
+        admission = self._gates.admitted(request, body, model, snapshot, now, shared)
         if isinstance(admission, Rejection):
             return admission
         blind = admission.blind
         chains, prefix = dispatches.cached(body, model)
-        facts = self._facts(request, body, model, admission.priority)
+        facts = self._facts(request, body, model, admission.priority, shared)
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
         if isinstance(selection, Rejection) and not blind and not _waits_for_its_own(selection, context, admission):
             # No endpoint whose load is known will do for this request: one whose load is not may.
-            others = self._gates.of_unknown_load(request, snapshot, now)
+            others = self._gates.of_unknown_load(request, snapshot, now, shared)
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
         if isinstance(selection, Rejection) and (request.waits or selection.reason is Reason.NO_ROOM):
             # It is asked again, or what asks says how it ended (`given_up`): only answers are kept.
             return selection
+        if not isinstance(selection, Rejection):
+            self._gates.rollouts.sent(shared)
         return self._carry_out(request, context, selection, chains, snapshot)
 
     def _carry_out(
@@ -299,10 +310,25 @@ class PoolDirector:
             log.keep(decision.record, selection.chosen)
         return decision
 
-    def _facts(self, request: InferenceRequest, body: ParsedBody, model: str, priority: int) -> RequestFacts:
+    def _shared(
+        self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
+    ) -> Shared | None:
+        if snapshot is None:
+            return None
+        return self._gates.rollouts.shared(request, body, self._dispatches.sessions, snapshot, now)
+
+    def elsewhere(self, request: InferenceRequest, now: float) -> ObjectKey | None:
+        """The pool that a rollout has the request go to instead; None: this one."""
+        return None if request.body is None else self._gates.rollouts.elsewhere(request, request.body, now)
+
+    def _facts(
+        self, request: InferenceRequest, body: ParsedBody, model: str, priority: int, shared: Shared | None = None
+    ) -> RequestFacts:
         outputs = self._dispatches.outputs
         output_tokens = 0.0 if body.api in _NO_OUTPUT else outputs.expect(model, body.max_output_tokens)
-        return RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
+        share = None if shared is None else shared.share
+        prompt_tokens = float(body.prompt_tokens)
+        return RequestFacts(model, request.headers, prompt_tokens, output_tokens, priority, body.media, share)
 
     def _context(
         self,

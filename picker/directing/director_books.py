@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from infscale.rollouts.rollout_book import RolloutBook
 from picker.directing.served_models import Listed
 from picker.request import Reason
 
@@ -23,7 +24,8 @@ class DirectorSettings:
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
     objective's is worth least, or as much as none. `wall` tells the time of the day, without which no session tokens
     are read or made. With `holds` a queue stands around the director: nothing is shed for load, and where the
-    scheduling has no flow control, what has room nowhere is refused with `Reason.NO_ROOM`.
+    scheduling has no flow control, what has room nowhere is refused with `Reason.NO_ROOM`. `rollouts` is the book of
+    those that run; None: there are none.
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"
@@ -38,6 +40,7 @@ class DirectorSettings:
     unknown_objectives: Literal["lowest", "default"] = "lowest"
     wall: Callable[[], float] | None = None
     holds: bool = False
+    rollouts: RolloutBook | None = None
 
 
 @dataclass(slots=True)

@@ -174,6 +174,7 @@ class Dispatches:
             None if work is None else self._cost(facts, observed, row, work.seconds + remote_seconds),
             self._recall(facts, observed, row, matched),
             remote,
+            share=facts.share,
         )
         if promise is not None:
             self.memory.keep(promise)

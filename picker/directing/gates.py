@@ -9,6 +9,7 @@ from picker.directing.admission import REJECTED_NO_ENDPOINTS, Priorities, admit
 from picker.directing.candidates import NOBODY, hinted, of_unknown_load, ready, why_none
 from picker.directing.director_books import DirectorSettings
 from picker.directing.rewrite import RewriteTable, target_model
+from picker.directing.rollout_gate import RolloutGate, Shared
 from picker.directing.served_models import serves
 from picker.request import InferenceRequest, ParsedBody, Reason, Rejection
 
@@ -41,6 +42,8 @@ class Gates:
         self._rng = rng
         self._priorities = Priorities({})
         self._rewrites = RewriteTable({})
+        self.rollouts = RolloutGate(pool, settings)
+        """What says which version of a rollout a request has."""
 
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery: the objectives and rewrites that name this pool."""
@@ -49,10 +52,16 @@ class Gates:
         trusted = self._settings.trusted_headers
         self._priorities = Priorities.of(state.objectives, pool or Pool(self._pool, {}), trusted, unknown)
         self._rewrites = RewriteTable({}) if pool is None else RewriteTable.of(state.rewrites, pool)
+        self.rollouts.sync()
 
-    def model(self, request: InferenceRequest, body: ParsedBody) -> str | Rejection:
-        """The model the request is sent as; rewrites apply to bodies that can be rewritten."""
+    def model(self, request: InferenceRequest, body: ParsedBody, shared: Shared | None = None) -> str | Rejection:
+        """The model the request is sent as: its version's, where it has one that says.
+
+        Rewrites apply to bodies that can be rewritten.
+        """
         model = body.model
+        if shared is not None and shared.share.version.model is not None:
+            return shared.share.version.model
         if body.api != "opaque" and body.framing is None:
             model = target_model(model, request.headers, self._rewrites, self._rng)
         if body.needs_model and not model:
@@ -60,12 +69,21 @@ class Gates:
         return model
 
     def admitted(
-        self, request: InferenceRequest, body: ParsedBody, model: str, snapshot: PoolSnapshot, now: float
+        self,
+        request: InferenceRequest,
+        body: ParsedBody,
+        model: str,
+        snapshot: PoolSnapshot,
+        now: float,
+        shared: Shared | None = None,
     ) -> Admission | Rejection:
-        """Whether a request with a body is scheduled."""
-        rows = hinted(request.subset, snapshot, snapshot.candidates(now))
+        """Whether a request with a body is scheduled; where it has a part in a rollout, on endpoints of its version."""
+        rows = self.rollouts.rows(shared, snapshot, hinted(request.subset, snapshot, snapshot.candidates(now)))
         blind = not len(rows)
-        if blind and not len(rows := self.of_unknown_load(request, snapshot, now)):
+        if blind and not len(rows := self.of_unknown_load(request, snapshot, now, shared)):
+            if shared is not None:
+                # No version costs a request that another endpoint could have.
+                return self.admitted(request, body, model, snapshot, now)
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not serves(snapshot, model, self._settings.lists):
             message = "the model does not exist: no endpoint of the pool serves it"
@@ -88,11 +106,13 @@ class Gates:
                 return rows
         return self._missing(request, snapshot, now)
 
-    def of_unknown_load(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> IntArray:
+    def of_unknown_load(
+        self, request: InferenceRequest, snapshot: PoolSnapshot, now: float, shared: Shared | None = None
+    ) -> IntArray:
         """The rows that are served although their load is unknown."""
         if self._settings.unknown_load != "serve":
             return NOBODY
-        return of_unknown_load(request.subset, snapshot, now)
+        return self.rollouts.rows(shared, snapshot, of_unknown_load(request.subset, snapshot, now))
 
     def unavailable(self, message: str = _NO_CANDIDATES, reason: Reason = Reason.NO_ENDPOINTS) -> Rejection:
         """The refusal of a request for which there is no endpoint."""

@@ -93,7 +93,7 @@ class PoolDirectors:
         """The decision of the named pool's director."""
         if self._untrimmed and not self._untrimmed[-1].trim():
             self._untrimmed.pop()
-        director = self.named(request.headers)
+        director = self.placed(request, now)
         if director is not None:
             return director.direct(request, now)
         message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
@@ -131,6 +131,18 @@ class PoolDirectors:
         """The director of the pool that a request is for; None: there is none."""
         name = headers.get(POOL_HEADER)
         return self._default if name is None else self._names.get(name)
+
+    def placed(self, request: InferenceRequest, now: float) -> PoolDirector | None:
+        """The director that decides about a request: of the pool it is for, or of one that a rollout takes it to.
+
+        Where that has no ready endpoint, it stays. None: there is none.
+        """
+        director = self.named(request.headers)
+        elsewhere = None if director is None else director.elsewhere(request, now)
+        if elsewhere is None:
+            return director
+        other = self._directors.get(elsewhere)
+        return other if other is not None and other.has_endpoints() else director
 
     def _decider(self, decision: Decision) -> PoolDirector | None:
         return None if decision.pool is None else self._directors.get(decision.pool)

@@ -66,6 +66,8 @@ class PoolSessions:
         self._left: OrderedDict[bytes, Past] = OrderedDict()
         # Why something that the request of the moment sent was worth nothing.
         self._worthless: dict[SessionSettings, str] = {}
+        # Of a session that may begin with the request of the moment.
+        self._next_name: bytes | None = None
 
     def configure(self, kinds: tuple[SessionSettings, ...], keys: Mapping[str, TokenKeys]) -> None:
         """Go by `kinds` and `keys` from now on; what is known of sessions of a kind that stays is kept."""
@@ -91,6 +93,28 @@ class PoolSessions:
             if session is not None:
                 found[kind] = session
         return found or NO_SESSIONS
+
+    def name_of(self, headers: Headers, now: float) -> bytes | None:
+        """The name of the session of a request with these headers, also of one that begins with it; None: it has none.
+
+        What begins gets this name when it is placed, unless another request is asked about first.
+        """
+        for kind in self.kinds:
+            match kind.strategy:
+                case Strategy.SESSION_ID:
+                    name = self._id(kind, headers)
+                    if name is not None:
+                        return name
+                case Strategy.SIGNED if self._can_tell(kind):
+                    session = self._signed(kind, headers, now)
+                    if session is not None:
+                        return session.name
+                    if self._next_name is None:
+                        self._next_name = self._rng.randbytes(SESSION_BYTES)
+                    return self._next_name
+                case _:
+                    pass
+        return None
 
     def placed(self, context: SchedulingContext, selection: Selection) -> tuple[Items, tuple[SessionClaim, ...]]:
         """Book that the first choice of `selection` gets the request: the headers of its response, and the claims.
@@ -264,7 +288,8 @@ class PoolSessions:
     def _new_name(self, kind: SessionSettings, headers: Headers) -> bytes | None:
         match kind.strategy:
             case Strategy.SIGNED:
-                return self._rng.randbytes(SESSION_BYTES)
+                name, self._next_name = self._next_name, None
+                return name or self._rng.randbytes(SESSION_BYTES)
             case Strategy.ENCODED:
                 return b""
             case Strategy.SESSION_ID:

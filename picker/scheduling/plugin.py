@@ -11,6 +11,7 @@ from infscale.frozen_values import value
 from infscale.memo import Memo
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from infscale.rollouts.running_rollout import RolloutShare
 from picker.request import Headers
 from picker.scheduling.memory import PoolMemory
 from picker.sessions.placement import NO_SESSIONS, Sessions
@@ -25,7 +26,8 @@ class RequestFacts:
 
     `target_model` is the model after rewriting, "" where the API names none. `prompt_tokens` is the prompt's estimated
     length, `output_tokens` the expected length of the answer. `priority` is its objective's; below 0 it is sheddable.
-    `media` are hashes of its images, sounds and films.
+    `media` are hashes of its images, sounds and films. `share` is its part in a rollout, which no stage looks at:
+    candidates are those of its version.
     """
 
     target_model: Final[str]
@@ -34,8 +36,9 @@ class RequestFacts:
     output_tokens: Final[float]
     priority: Final[int]
     media: Final[tuple[int, ...]]
+    share: Final[RolloutShare | None]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # one for each field
         self,
         target_model: str,
         headers: Headers,
@@ -43,6 +46,7 @@ class RequestFacts:
         output_tokens: float,
         priority: int = 0,
         media: tuple[int, ...] = (),
+        share: RolloutShare | None = None,
     ) -> None:
         self.target_model = target_model
         self.headers = headers
@@ -50,6 +54,7 @@ class RequestFacts:
         self.output_tokens = output_tokens
         self.priority = priority
         self.media = media
+        self.share = share
 
 
 @dataclass(slots=True, eq=False, init=False)

@@ -315,8 +315,8 @@ PICKER = "selector: {matchLabels: {app: x}}\ntargetPorts: [{number: 1}]\nendpoin
             POOL.replace("InferencePool", "ConfigMap"),
             "{}",
             "f:2: kind: expected one of Deployment, DisaggregatedSetRoleScaler, InferenceModelRewrite, "
-            "InferenceObjective, InferencePool, LeaderWorkerSet, Namespace, Rollout, Service, StatefulSet, "
-            "got 'ConfigMap'",
+            "InferenceObjective, InferencePool, LeaderWorkerSet, ModelRollout, Namespace, Rollout, Service … "
+            "(11 in all), got 'ConfigMap'",
         ),
         (POOL.replace("kind: InferencePool\n", ""), "{}", "f:1: key 'kind' is missing"),
     ],

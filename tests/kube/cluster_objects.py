@@ -92,6 +92,15 @@ def rewrite(name: str = "canary", pool: str = "pool", **extra: Any) -> Json:
     return inference("InferenceModelRewrite", name, {"poolRef": {"name": pool}, "rules": rules}, **extra)
 
 
+def rollout(name: str = "v2", pool: str = "pool", new: str = "", **extra: Any) -> Json:
+    spec = {
+        "poolRef": {"name": pool},
+        "new": {"poolRef": {"name": new}} if new else {"podLabels": {"version": "v2"}},
+        "canary": {"steps": [{"weightPercent": 10, "seconds": 60}]},
+    }
+    return {**inference("ModelRollout", name, spec, **extra), "apiVersion": "infscale.dev/v1alpha1"}
+
+
 def model(name: str = "llama", model_name: str = "llama", pool: str = "pool", **extra: Any) -> Json:
     spec = {
         "modelName": model_name,

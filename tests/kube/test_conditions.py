@@ -93,6 +93,18 @@ def test_each_group_of_a_kind_gets_its_own_verdict() -> None:
     ]
 
 
+def test_a_rollout_is_told_how_far_it_is() -> None:
+    rollouts = [made.rollout("good"), made.rollout("lost", "nowhere"), made.rollout("to-nowhere", new="green")]
+    seen = SeenObjects(pools=records(objects.POOL, [made.pool("pool")]), rollouts=records(objects.ROLLOUT, rollouts))
+    words = ("False", "RolledBack", "the new version is worse: errors")
+    judged = judge(seen, progress={ObjectKey("chat", "good"): words})
+    assert one(judged, "good") == replace(VERDICT, progress=words)
+    assert one(judged, "lost").reason == "PoolNotFound"
+    assert one(judged, "to-nowhere").message == "there is no InferencePool green in namespace chat"
+    found = updated(Standing(3, "1", (ACCEPTED,)), one(judged, "good"), NOW)
+    assert found == (ACCEPTED, Condition("Progressing", *words, NOW, 3))
+
+
 @pytest.mark.parametrize(
     ("before", "verdict", "after"),
     [

@@ -213,8 +213,8 @@ async def test_an_unreadable_object_keeps_its_last_good_version(cluster: FakeClu
         assert discovery.problem is None
 
 
-def said(cluster: FakeCluster, name: str) -> list[tuple[str, str, int | None]]:
-    item = cluster.items[*OBJECTIVES, "chat", name]
+def said(cluster: FakeCluster, name: str, kind: tuple[str, str] = OBJECTIVES) -> list[tuple[str, str, int | None]]:
+    item = cluster.items[*kind, "chat", name]
     conditions: list[Any] = item.get("status", {}).get("conditions", [])
     return [(each["status"], each["reason"], each.get("observedGeneration")) for each in conditions]
 
@@ -237,6 +237,21 @@ async def test_conditions_follow_the_cluster(cluster: FakeCluster) -> None:
             while said(cluster, "a") != [("True", "Accepted", 3)]:
                 await asyncio.sleep(0.002)
         assert len(cluster.patches) == 2
+
+
+async def test_rollouts_are_followed_and_told_how_far_they_are(cluster: FakeCluster) -> None:
+    rollouts = ("infscale.dev", "modelrollouts")
+    await cluster.apply(*rollouts, made.rollout("v2"))
+    await cluster.apply(*rollouts, {**made.rollout("bad"), "spec": {"poolRef": {"name": "pool"}}})
+    async with following(cluster) as (discovery, states):
+        state = await states.until(lambda _: True)
+        assert [str(each.key) for each in state.rollouts] == ["chat/v2"]
+        discovery.rollouts_are({ObjectKey("chat", "v2"): ("True", "Progressing", "step 1 of 1")})
+        while len(told := said(cluster, "v2", rollouts)) < 2:
+            await asyncio.sleep(0.01)
+        assert told == [("True", "Accepted", 3), ("True", "Progressing", 3)]
+        while [each[1] for each in said(cluster, "bad", rollouts)] != ["Invalid"]:
+            await asyncio.sleep(0.01)
 
 
 async def test_conditions_are_left_alone_where_that_is_wanted(cluster: FakeCluster) -> None:
@@ -271,7 +286,8 @@ async def test_routing_to_one_pool_takes_pods_and_pools(cluster: FakeCluster) ->
         assert state.autoscalers == ()
         assert set(discovery.disconnected_seconds().values()) == {0.0}
     kinds = {path.rpartition("/")[2] for path in cluster.lists}
-    assert kinds == {"pods", "inferencepools", "inferenceobjectives", "inferencemodelrewrites", "inferencemodels"}
+    routing = {"inferenceobjectives", "inferencemodelrewrites", "inferencemodels", "modelrollouts"}
+    assert kinds == {"pods", "inferencepools"} | routing
     assert all("/namespaces/chat/" in path for path in cluster.lists)
     assert not any("x-k8s.io" in path for path in cluster.lists if path.endswith("inferencepools"))
     assert cluster.patches == []

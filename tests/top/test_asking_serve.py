@@ -45,7 +45,7 @@ async def test_decisions_are_asked_for_where_they_are_wanted() -> None:
 
     async with asking(handler) as client:
         await client.documents(picks=False)
-    assert sorted(asked) == ["autoscalers", "snapshot", "triggers"]
+    assert sorted(asked) == ["autoscalers", "rollouts", "snapshot", "triggers"]
 
 
 async def test_the_stages_of_a_pick_are_asked_for_by_its_id() -> None:

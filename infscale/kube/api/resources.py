@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from infscale.discovery.objects import LEGACY_GROUP, LLM_D_GROUP, POOL_GROUP
+from infscale.discovery.rollout_objects import INFSCALE_GROUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +59,4 @@ LEGACY_OBJECTIVES = Resource(LEGACY_GROUP, "v1alpha2", "inferenceobjectives", Tr
 REWRITES = Resource(LLM_D_GROUP, "v1alpha2", "inferencemodelrewrites", True, "InferenceModelRewrite")
 LEGACY_REWRITES = Resource(LEGACY_GROUP, "v1alpha2", "inferencemodelrewrites", True, "InferenceModelRewrite")
 MODELS = Resource(LEGACY_GROUP, "v1alpha2", "inferencemodels", True, "InferenceModel")
+ROLLOUTS = Resource(INFSCALE_GROUP, "v1alpha1", "modelrollouts", True, "ModelRollout")

@@ -88,7 +88,7 @@ class FlowDirector(HoldingDirector):
     def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         """See `Director`."""
         body = request.body
-        flow = None if body is None else self._flow(request)
+        flow = None if body is None else self._flow(request, now)
         if body is None or flow is None:
             return self._director.direct(request, now)
         bound = flow.is_bound(request.headers, now)
@@ -227,6 +227,6 @@ class FlowDirector(HoldingDirector):
         missing = verdict.reason is Reason.NO_ENDPOINTS and not flow.director.has_endpoints()
         return missing and self._settings.no_endpoint_seconds > 0.0
 
-    def _flow(self, request: InferenceRequest) -> PoolFlow | None:
-        director = self._directors.named(request.headers)
+    def _flow(self, request: InferenceRequest, now: float) -> PoolFlow | None:
+        director = self._directors.placed(request, now)
         return None if director is None else self.flows.get(director.pool)

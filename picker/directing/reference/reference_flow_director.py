@@ -141,11 +141,11 @@ class ReferenceFlowDirector(HoldingDirector):
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         """See `Director`."""
-        body, director = request.body, self._directors.named(request.headers)
+        body, director = request.body, self._directors.placed(request, now)
         pool = None if director is None else self._pools.get(director.pool)
         if body is None or director is None or pool is None:
             return self._director.direct(request, now)
-        standing = director.standing(request, body)
+        standing = director.standing(request, body, now)
         if isinstance(standing, Rejection):
             return standing
         if not director.has_endpoints():

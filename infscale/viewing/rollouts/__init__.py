@@ -1,0 +1,1 @@
+"""Rollouts for terminals: lines of text, and a table of `infscale top`."""
