@@ -36,8 +36,8 @@ from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
 from picker.directing.falling_back.fallback_books import FallbackBooks
-from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
+from picker.directing.watching.observed_director import ObservedDirector
 from picker.flow.reference.flow_counts import FlowCounts
 from picker.telemetry.bill_metrics import BillCollector
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats

@@ -123,7 +123,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "cli/test_import_config.py": ("infscale/prometheus/rules/rules_report",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/director_books", "picker/directing/gates"),
-    "cli/test_bill_arguments.py": ("infscale/cli/bill",),
+    "cli/asking/test_bill_arguments.py": ("infscale/cli/asking/bill",),
     "picker/directing/billing/test_bills.py": (
         "picker/directing/billing/bill_rows",
         "picker/directing/billing/billed_request",
@@ -224,7 +224,10 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/scaler_port",
     ),
     "rollouts/test_running_rollout.py": ("infscale/rollouts/rollout_sessions",),
-    "serving/rolling_out/test_rolling.py": ("infscale/cli/rollout_command", "infscale/telemetry/rollout_metrics"),
+    "serving/rolling_out/test_rolling.py": (
+        "infscale/cli/asking/rollout_command",
+        "infscale/telemetry/rollout_metrics",
+    ),
     "serving/prometheus/test_ruling.py": ("infscale/serving/prometheus/rules_watch",),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (

@@ -34,13 +34,15 @@ COMMANDS = (
     Command("serve", "infscale.cli.serve", "run collector, picker and adapter on one store"),
     Command("top", "infscale.cli.top", "show what a running serve knows, live: pools, endpoints, models, autoscalers"),
     Command("explain", "infscale.cli.picks.explain_command", "say why a request went where it went, stage by stage"),
-    Command("bill", "infscale.cli.bill", "say whose requests took the GPU time of pools, and what was idle or wasted"),
+    Command(
+        "bill", "infscale.cli.asking.bill", "say whose requests took the GPU time of pools, and what was idle or wasted"
+    ),
     Command(
         "replay",
         "infscale.cli.picks.replay_picks",
         "make recorded decisions again by another scheduling configuration, and say what would differ",
     ),
-    Command("rollout", "infscale.cli.rollout_command", "say how far rollouts are; hold, resume and abort them"),
+    Command("rollout", "infscale.cli.asking.rollout_command", "say how far rollouts are; hold, resume and abort them"),
     Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
     Command(
         "preflight",

@@ -27,9 +27,9 @@ from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.holding.holding_director import Alarm
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import KnownAdapters, Listed
+from picker.directing.watching.recorded_director import RecordedDirector, Recorder
 from picker.epp_config.loader import PickerConfig
 from picker.explaining.explanation import wall_of
 from picker.explaining.input_sheet import InputSheet

@@ -8,9 +8,9 @@ from prometheus_client.registry import Collector
 from infscale import __version__
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry.debug_documents import DebugFinder, DebugPage, DebugStream, at_once
-from picker.directing.observed_director import ObservedDirector
 from picker.directing.picks import Refusals, picks_document
 from picker.directing.pool_directors import PoolDirectors
+from picker.directing.watching.observed_director import ObservedDirector
 from picker.explaining.explanation import wall_of
 from picker.explaining.finding import explained
 from picker.explaining.sheet_form import sheet_line

@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry.histogram import Histogram, merged
-from picker.directing.observed_director import DECISION_BOUNDS
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.served_models import ServedModels
+from picker.directing.watching.observed_director import DECISION_BOUNDS
 from picker.epp_config.factories.disagg_factories import OLDER_HANDLER
 from picker.telemetry.metric_families import filled
 from picker.telemetry.pool_averages import AVERAGED, READY, counted, known, short_names

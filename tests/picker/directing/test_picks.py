@@ -7,8 +7,8 @@ from itertools import count
 import orjson
 
 from infscale.endpoint import ObjectKey
-from picker.directing.observed_director import ObservedDirector
 from picker.directing.picks import SHOWN, picks_document
+from picker.directing.watching.observed_director import ObservedDirector
 from picker.pick_record import KEPT_CHARACTERS, KEPT_SCORES, PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason
 from tests.picker.directing.test_pool_directors import CHAT, CODE, Bench, ask

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import ModelLoad
 from infscale.telemetry.own_metrics import OwnMetrics
-from picker.directing.observed_director import ObservedDirector
+from picker.directing.watching.observed_director import ObservedDirector
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.messages import Incoming, RequestBody, RequestHeaders
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import ObjectKey
 from infscale.recording.recorded_request import RecordedRequest
-from picker.directing import recorded_director
-from picker.directing.recorded_director import RecordedDirector
+from picker.directing.watching import recorded_director
+from picker.directing.watching.recorded_director import RecordedDirector
 from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from tests.fakes.director import FakeDirector

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from picker.directing.observed_director import DECISION_BOUNDS, ObservedDirector
+from picker.directing.watching.observed_director import DECISION_BOUNDS, ObservedDirector
 from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, PromptDirector, Reason, Rejection, Verdict
 from tests.fakes.director import FakeDirector
