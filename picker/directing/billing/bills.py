@@ -24,9 +24,9 @@ _ENDING_OF: Final[dict[str, Ending]] = {
 class Bills:
     """Owner of the bills; call it from one thread only. Times are monotonic seconds.
 
-    Accounts are settled one at each observation of the store, and all when pools change: that of many at once would
-    hold up what waits for the event loop. `known`
-    are tenants that have rows of their own, whichever others there are.
+    Accounts are settled one at each observation of the store, those of endpoints that come, go or change at once: that
+    of many at a time would hold up what waits for the event loop. `known` are tenants that have rows of their own,
+    whichever others there are.
     """
 
     def __init__(self, store: MetricStore, known: Collection[str] = ()) -> None:
@@ -43,15 +43,18 @@ class Bills:
             bill = self._bills.get(pool.key)
             bills[pool.key] = PoolBill(self._store.gpus, self._known, now) if bill is None else bill
         self._bills = bills
-        self.settle(now)
+        self._follow(now, whole=False)
         self._turns = [(pool, key) for pool, bill in bills.items() for key in bill.accounts]
 
     def settle(self, now: float) -> None:
         """Have everything up to `now` in the sums."""
+        self._follow(now, whole=True)
+
+    def _follow(self, now: float, *, whole: bool) -> None:
         for pool, bill in self._bills.items():
             snapshot = self._store.snapshot(pool)
             if snapshot is not None:
-                bill.follow(snapshot, now)
+                bill.follow(snapshot, now, whole=whole)
 
     def observed(self, now: float) -> None:
         """The store has observed something: settle the next account, where its time has come."""

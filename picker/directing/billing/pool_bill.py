@@ -119,12 +119,17 @@ class PoolBill:
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
-    def follow(self, snapshot: PoolSnapshot, now: float) -> None:
-        """Follow the pool: what was before `now` is settled, with those endpoints that were there."""
+    def follow(self, snapshot: PoolSnapshot, now: float, *, whole: bool = False) -> None:
+        """Follow the pool; settle what was before `now` of endpoints that count for more or less from then on.
+
+        With `whole` that of all: of a large pool it takes tens of milliseconds.
+        """
         self._look(snapshot)
         for key, account in list(self.accounts.items()):
             row = self._rows_of.get(key)
-            self._settle(account, account.view if row is None else self._view(snapshot, row), now)
+            view = account.view if row is None else self._view(snapshot, row)
+            if whole or row is None or _ready_gpus(view) != _ready_gpus(account.view) or view.gpus != account.view.gpus:
+                self._settle(account, view, now)
             if row is None:
                 self._strand(account)
                 del self.accounts[key]

@@ -266,3 +266,18 @@ def test_a_document_has_whole_minutes_and_adds_up() -> None:
 )
 def test_documents_are_asked_for_by_seconds(name: str, seconds: int | None) -> None:
     assert asked_seconds(name) == seconds
+
+
+def test_what_comes_or_goes_settles_no_account_but_its_own() -> None:
+    pool = BilledPool()
+    pool.has(dict.fromkeys(range(3), Phase.READY))
+    bill = pool.bills.bill(POOL)
+    assert bill is not None
+    began = pool.now
+    pool.passes(0.5)
+    pool.has({0: Phase.READY, 1: Phase.DRAINING, 3: Phase.READY})
+    settled = {key.name: account.settled_at for key, account in bill.accounts.items()}
+    assert settled == {"pod-0": began, "pod-1": pool.now, "pod-3": pool.now}
+    # Of the one that has left, and of that which drains.
+    assert bill.seconds == pytest.approx(1.0)
+    assert pool.bill.seconds == pytest.approx(pool.counted)
