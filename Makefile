@@ -22,7 +22,7 @@ REAL := browser or cluster or compiler or envoy or gateway or h2spec or hostile 
 ON_ALL_CORES := -n auto --dist loadfile -m "not ($(REAL))"
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings tenant-shares goodput fuzz soak recordings compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings tenant-shares goodput rollout-table fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ published-orderings: $(STAMP) ## what others published of routing and scaling, a
 
 tenant-shares: $(STAMP) ## what two tenants get of a full pool, one asking ten times as much (minutes): fails above 5 % off
 	$(BIN)/python -m bench.tenant_shares
+
+rollout-table: $(STAMP) ## 1,000 simulated rollouts of equal and of worse versions each: how many are taken back (an hour)
+	$(BIN)/python -m bench.rollouts
 
 fuzz: $(STAMP) ## coverage-guided fuzzing of pages, files, bodies, paths and connections, SECONDS=300 each
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS)
