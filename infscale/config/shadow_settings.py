@@ -1,7 +1,7 @@
 """`picker.shadow`: of which requests copies go to a candidate, whose answers nobody gets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -56,7 +56,7 @@ class SkipSettings:
     clients ask for. `fields` are keys of the body that have a value other than null, false, 0, or an empty one.
     """
 
-    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]], hash=False)
+    headers: Mapping[str, tuple[str, ...]] | None = field(default=None, hash=False)
     paths: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
 
@@ -66,8 +66,8 @@ class ShadowSettings:
     """A candidate that copies of a pool's requests go to.
 
     The candidate are the endpoints of `pool`, None: of the same, that have the `pod_labels`; `model` None: the one that
-    the request is sent as. `share` of the requests are copied, those of a session all or none: it is named by the first
-    of `session_headers` that there is. At most `max_requests` copies are under way at a time, which hold at most
+    the request is sent as. `share` of the requests are copied, those of a session all or none, whose name is in
+    `session_header`. At most `max_requests` copies are under way at a time, which hold at most
     `max_bytes`, and no more than `max_share` of what the candidate takes. A larger body than `max_request_bytes` is not
     copied. A copy is given up after `timeout_seconds`. `headers` go along beside the usual ones. `allow_fields` are
     those of `SIDE_EFFECT_FIELDS` that mark no side effects here. `scheme` None: as metrics pages are scraped.
@@ -76,13 +76,13 @@ class ShadowSettings:
     share: float
     pool: ObjectKey | None = None
     model: str | None = None
-    pod_labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    pod_labels: Mapping[str, str] | None = field(default=None, hash=False)
     max_requests: int = 8
     max_share: float = 0.25
     max_bytes: int = 4 << 20
     max_request_bytes: int = 256 << 10
     timeout_seconds: float = 120.0
-    session_headers: tuple[str, ...] = ("x-session-id",)
+    session_header: str = "x-session-id"
     headers: tuple[str, ...] = ()
     allow_fields: tuple[str, ...] = ()
     skip: SkipSettings = field(default_factory=SkipSettings)
@@ -128,7 +128,7 @@ def _candidate(own: ObjectKey, given: Field) -> ShadowSettings:
     share = section.attempt("share", values.ratio).or_else(0.0)
     pool = section.get("pool", names.object_key, None)
     model = section.get("model", _model, None)
-    labels = section.get("pod_labels", Field.text_mapping, dict[str, str]())
+    labels = section.get("pod_labels", Field.text_mapping, None)
     if section.sound("pool", "model", "pod_labels") and model is None and not labels and pool in (None, own):
         given.refuse(f"expected another pool than {own}, a model, or pod_labels: a candidate is something else")
     default = ShadowSettings(share)
@@ -137,13 +137,13 @@ def _candidate(own: ObjectKey, given: Field) -> ShadowSettings:
         share,
         pool,
         model,
-        MappingProxyType(labels),
+        None if labels is None else MappingProxyType(labels),
         section.get("max_requests", values.whole(1, _MOST_REQUESTS), default.max_requests),
         section.get("max_share", values.ratio, default.max_share),
         section.get("max_bytes", values.whole(1, _MOST_BYTES), default.max_bytes),
         section.get("max_request_bytes", values.whole(1, _MOST_REQUEST_BYTES), default.max_request_bytes),
         section.get("timeout_seconds", _timeout, default.timeout_seconds),
-        section.get("session_headers", partial(values.different, read=_header), default.session_headers),
+        section.get("session_header", _header, default.session_header),
         section.get("headers", partial(values.different, read=_sent_header), ()),
         section.get("allow_fields", partial(values.different, read=one_of_fields), ()),
         section.get("skip", _skip, default.skip),
@@ -154,7 +154,7 @@ def _candidate(own: ObjectKey, given: Field) -> ShadowSettings:
 def _skip(given: Field) -> SkipSettings:
     section = Section(given, SkipSettings)
     return SkipSettings(
-        section.get("headers", _marking_headers, MappingProxyType({})),
+        section.get("headers", _marking_headers, None),
         section.get("paths", partial(values.different, read=values.url_path), ()),
         section.get("fields", partial(values.different, read=Field.text), ()),
     )
@@ -185,7 +185,8 @@ def _sent_header(given: Field) -> str:
 
 
 def _scheme(given: Field) -> ShadowScheme:
-    return values.one_of(_SCHEMES)(given)
+    read: Callable[[Field], ShadowScheme] = values.one_of(_SCHEMES)
+    return read(given)
 
 
 def _timeout(given: Field) -> float:

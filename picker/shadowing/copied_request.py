@@ -46,11 +46,8 @@ def drawn(pool: ObjectKey, candidates: Sequence[ShadowSettings], request: Infere
 
 def name_of(settings: ShadowSettings, request: InferenceRequest) -> str:
     """The name of the request's session, else its own id."""
-    for header in settings.session_headers:
-        found = request.headers.get(header)
-        if found and len(found) <= _NAME_BYTES:
-            return f"s{found}"
-    return f"r{request.request_id}"
+    found = request.headers.get(settings.session_header)
+    return f"s{found}" if found and len(found) <= _NAME_BYTES else f"r{request.request_id}"
 
 
 def name_hash(pool: ObjectKey, name: str) -> int:
@@ -63,7 +60,7 @@ def marked(settings: ShadowSettings, request: InferenceRequest) -> bool:
     skip = settings.skip
     if skip.paths and request.path.partition("?")[0] in skip.paths:
         return True
-    for name, marking in skip.headers.items():
+    for name, marking in (skip.headers or {}).items():
         found = request.headers.get(name)
         if found is not None and (not marking or found in marking):
             return True

@@ -186,7 +186,7 @@ class ShadowDirector:
         snapshot = None if way.to in self._unspoken else self._store.snapshot(way.to)
         if snapshot is None:
             return "no_endpoint"
-        rows = self._rows.of(snapshot, settings.pod_labels, now)
+        rows = self._rows.of(snapshot, settings.pod_labels or {}, now)
         takes = len(rows) * snapshot.state.settings.saturation.max_in_flight_requests
         if len(rows) and not self.books.has_room(way, len(content), takes):
             return "no_room"

@@ -19,7 +19,7 @@ def _way(way: Way, counts: WayCounts) -> dict[str, object]:
         "pool": str(way.pool),
         "to": str(way.to),
         "model": settings.model,
-        "pod_labels": dict(settings.pod_labels),
+        "pod_labels": dict(settings.pod_labels or {}),
         "share": settings.share,
         "open_requests": counts.open_requests,
         "held_bytes": counts.held_bytes,

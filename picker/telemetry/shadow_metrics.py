@@ -86,7 +86,7 @@ def _both(name: str, meaning: str, ways: list[tuple[list[str], Sides]]) -> Metri
 
 def _ratio(name: str, meaning: str, ways: list[tuple[list[str], Sides]]) -> Metric:
     family = HistogramMetricFamily(
-        f"infscale_shadow_{name}_ratio", f"the time {meaning} of a copy divided by that of its request", labels=_WAY
+        f"infscale_shadow_{name}_ratio", f"time {meaning} of a copy, divided by that of its request", labels=_WAY
     )
     for labels, sides in ways:
         _add(family, labels, sides.ratio)

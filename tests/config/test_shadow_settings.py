@@ -28,7 +28,7 @@ def test_each_pool_has_its_candidates() -> None:
                         "max_bytes": 1_000,
                         "max_request_bytes": 500,
                         "timeout_seconds": 7,
-                        "session_headers": ["X-Chat"],
+                        "session_header": "X-Chat",
                         "headers": ["Authorization"],
                         "allow_fields": ["tools"],
                         "skip": {"headers": {"X-Tier": ["gold"]}, "paths": ["/v1/completions"], "fields": ["webhook"]},
@@ -42,7 +42,7 @@ def test_each_pool_has_its_candidates() -> None:
     skip = SkipSettings({"x-tier": ("gold",)}, ("/v1/completions",), ("webhook",))
     expected = ShadowSettings(
         *(0.2, None, "llama-v2", {"version": "2"}, 4, 0.5, 1_000, 500, 7.0),
-        *(("x-chat",), ("authorization",), ("tools",), skip, "https"),
+        *("x-chat", ("authorization",), ("tools",), skip, "https"),
     )
     assert read == {CHAT: (ShadowSettings(0.1, NEXT), expected)}
     assert expected.marking_fields == (*(each for each in SIDE_EFFECT_FIELDS if each != "tools"), "webhook")
@@ -67,7 +67,7 @@ OTHER = {"pool": "llm/next", "share": 0.1}
         ([OTHER | {"timeout_seconds": 4_000}], "at most 3600"),
         ([OTHER | {"headers": ["Host"]}], "does not go along"),
         ([OTHER | {"headers": ["a b"]}], "the name of a header"),
-        ([OTHER | {"session_headers": ["a:b"]}], "the name of a header"),
+        ([OTHER | {"session_header": "a:b"}], "the name of a header"),
         ([OTHER | {"allow_fields": ["tool"]}], "tools"),
         ([OTHER | {"skip": {"paths": ["v1"]}}], "a path"),
         ([OTHER | {"skip": {"headers": {"a b": []}}}], "the name of a header"),
@@ -83,7 +83,6 @@ def test_what_cannot_be_is_refused_with_its_place(candidates: list[Plain], probl
 
 
 def test_the_file_has_it_under_the_picker() -> None:
-    read = read_config(
-        from_plain({"discovery": {"file": "d.yaml"}, "picker": {"shadow": {"llm/chat": [OTHER]}}}, "f"), Path()
-    )
+    picker: Plain = {"shadow": {"llm/chat": [{"pool": "llm/next", "share": 0.1}]}}
+    read = read_config(from_plain({"discovery": {"file": "d.yaml"}, "picker": picker}, "f"), Path())
     assert read.picker.shadow == {CHAT: (ShadowSettings(0.1, NEXT),)}

@@ -12,7 +12,7 @@ import aiohttp
 
 from infscale.config.settings import ScrapeSettings
 from infscale.config.shadow_settings import Shadows
-from infscale.endpoint import DiscoveryState
+from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
 from infscale.scrape.fetch import own_tls, system_tls
@@ -52,6 +52,7 @@ class ShadowSending(Part):
         self._scrape = scrape
         self._clock = clock
         self._group: asyncio.TaskGroup | None = None
+        self._unknown = frozenset[ObjectKey]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._collectors = (ShadowCollector(self.director.books),)
@@ -79,8 +80,14 @@ class ShadowSending(Part):
             await self._session.close()
 
     def sync(self, state: DiscoveryState) -> None:
-        """Follow discovery."""
+        """Follow discovery; say which pools of the configuration there are not, when these are others than before."""
         self.director.sync(state)
+        named = {pool for way in self.director.books.ways for pool in (way.pool, way.to)}
+        unknown = frozenset(named - {each.key for each in state.pools})
+        if unknown and unknown != self._unknown:
+            fields = {"pools": ", ".join(sorted(map(str, unknown)))}
+            _LOG.warning("picker.shadow names pools that there are not", extra={"fields": fields})
+        self._unknown = unknown
 
     def pages(self) -> dict[str, DebugPage]:
         """The document under `/debug/`."""

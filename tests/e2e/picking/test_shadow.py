@@ -115,28 +115,16 @@ class Shadowed:
     session: aiohttp.ClientSession
     url: str
 
-    async def ask(self, number: int = 0, more: Mapping[str, object] | None = None, **headers: str) -> int:
+    async def ask(
+        self, number: int = 0, more: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
+    ) -> int:
         body = {"model": MODEL, "prompt": f"{number} word", "max_tokens": 4, **(more or {})}
-        headers = {"x-request-id": f"ask-{number}", **headers}
+        headers = {"x-request-id": f"ask-{number}", **(headers or {})}
         async with self.session.post(f"{self.url}/v1/completions", json=body, headers=headers) as answer:
             text = await answer.text()
             assert answer.status == 200, text
             assert len(json.loads(text)["choices"]) == 1, "the answer is the primary's"
         return answer.status
-
-    async def asks(self, count: int, many: int = 4) -> float:
-        """Ask so often, so many at a time; the median of the seconds that answers took."""
-        took: list[float] = []
-        numbers = iter(range(count))
-
-        async def go_on() -> None:
-            for number in numbers:
-                began = time.perf_counter()
-                await self.ask(number)
-                took.append(time.perf_counter() - began)
-
-        await asyncio.gather(*(go_on() for _ in range(many)))
-        return sorted(took)[len(took) // 2]
 
     async def document(self) -> dict[str, Any]:
         async with self.session.get(f"{self.running.telemetry.url}/debug/shadow") as response:
@@ -223,7 +211,7 @@ async def test_a_share_is_copied_and_compared_and_secrets_stay(tmp_path: Path) -
     async with shadowed(tmp_path, share=0.5, max_requests=100, max_share=1.0, model="test/next") as made:
         secrets = {"authorization": "Bearer secret", "cookie": "a=secret", "x-other": "1"}
         for number in range(100):
-            await made.ask(number, **secrets)
+            await made.ask(number, headers=secrets)
         document = await made.settled()
         copies = len(made.candidate.bodies)
         assert 30 <= copies <= 70
@@ -255,8 +243,8 @@ async def test_what_has_side_effects_and_what_is_a_copy_is_not_copied(tmp_path: 
         await made.ask(0, {"tools": [{"type": "function", "function": {"name": "pay"}}]})
         await made.ask(1, {"store": True})
         await made.ask(2, {"webhook": "http://example.org"})
-        await made.ask(3, **{"x-tier": "gold"})
-        await made.ask(4, **{"x-infscale-shadow": "1"})
+        await made.ask(3, headers={"x-tier": "gold"})
+        await made.ask(4, headers={"x-infscale-shadow": "1"})
         document = await made.settled()
         assert made.candidate.bodies == []
         assert document["drawn"] == {"side_effects": 4}
@@ -300,7 +288,7 @@ async def median(made: Shadowed, count: int, *, shadow: bool) -> float:
     took: list[float] = []
     for number in range(count):
         began = time.perf_counter()
-        await made.ask(number, **({} if shadow else {"x-infscale-shadow": "1"}))
+        await made.ask(number, headers={} if shadow else {"x-infscale-shadow": "1"})
         took.append(time.perf_counter() - began)
     return sorted(took)[count // 2]
 
