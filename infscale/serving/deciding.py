@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from prometheus_client.registry import Collector
 
 from infscale.client_headers import ignored
-from infscale.config.settings import ServeConfig
+from infscale.config.settings import ScrapeSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.rollouts.rollout_book import RolloutBook
@@ -211,8 +211,7 @@ class Deciding(Part):
         shadows = self._config.picker.shadow
         if not shadows:
             return None
-        scrape = scraping(self._config.scrape, self.scheduling.scraping)
-        sending = ShadowSending(self._outermost, shadows, scrape, self._store, self._clock)
+        sending = ShadowSending(self._outermost, shadows, self._scrape, self._store, self._clock)
         self._outermost, self._shadow = sending.director, sending
         self._exchanging = self._exchanged_by(self.scheduling)
         return sending
@@ -260,6 +259,9 @@ class Deciding(Part):
         self.directors.configure(scheduling)
         if isinstance(self.flow, ReferenceFlowDirector):
             self.flow.configure(self._as_reference(), self._clock())
+
+    def _scrape(self) -> ScrapeSettings:
+        return scraping(self._config.scrape, self.scheduling.scraping)
 
     def _exchanged_by(self, scheduling: PickerConfig) -> ExchangeSettings:
         made = _exchange_settings(self._config, scheduling)

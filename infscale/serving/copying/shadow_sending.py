@@ -36,15 +36,15 @@ _STOPPED: Final[Failure] = "stopped"
 class ShadowSending(Part):
     """Sends what `director`, which stands around `inner`, has it send; each copy is a task of its own.
 
-    Connections believe and show what those for metrics pages do, and serve one copy: one that the server closes
-    meanwhile would look like a failure of the candidate.
+    Connections believe and show what those for metrics pages do by what `scrape` says at the time, and serve one copy:
+    one that the server closes meanwhile would look like a failure of the candidate.
     """
 
     def __init__(
         self,
         inner: Director,
         shadows: Shadows,
-        scrape: ScrapeSettings,
+        scrape: Callable[[], ScrapeSettings],
         store: MetricStore,
         clock: Callable[[], float],
     ) -> None:
@@ -138,7 +138,7 @@ class ShadowSending(Part):
     async def _exchange(
         self, copy: ShadowCopy, content: bytes, session: aiohttp.ClientSession, answer: "_Answer"
     ) -> None:
-        scheme = copy.way.settings.scheme or self._scrape.scheme
+        scheme = copy.way.settings.scheme or self._scrape().scheme
         url = f"{scheme}://{copy.authority}{copy.path}"
         tls, name = (True, None) if scheme == "http" else await self._trust()
         async with session.post(
@@ -158,10 +158,11 @@ class ShadowSending(Part):
 
     async def _trust(self) -> tuple[ssl.SSLContext, str | None]:
         """What a connection believes and shows, and the name that the server's certificate is to have."""
-        certificates = self._scrape.certificates
+        scrape = self._scrape()
+        certificates = scrape.certificates
         if certificates is None:
-            return await asyncio.to_thread(system_tls, self._scrape.verify_tls), None
-        context = await asyncio.to_thread(own_tls, certificates, self._scrape.verify_tls)
+            return await asyncio.to_thread(system_tls, scrape.verify_tls), None
+        context = await asyncio.to_thread(own_tls, certificates, scrape.verify_tls)
         return context, certificates.server_name
 
 

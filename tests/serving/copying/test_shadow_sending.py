@@ -51,7 +51,7 @@ class Sent:
 
     def __init__(self, port: int, scrape: ScrapeSettings, settings: ShadowSettings = TO_NEXT) -> None:
         self.store = MetricStore("s")
-        self.part = ShadowSending(FakeDirector(), {CHAT: (settings,)}, scrape, self.store, time.monotonic)
+        self.part = ShadowSending(FakeDirector(), {CHAT: (settings,)}, lambda: scrape, self.store, time.monotonic)
         endpoint = Endpoint(EndpointKey("llm", "next-0"), "127.0.0.1", port, {"pool": "next"})
         state = DiscoveryState((endpoint,), (Pool(NEXT, {"pool": "next"}),))
         self.store.sync(state)
