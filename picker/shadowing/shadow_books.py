@@ -77,10 +77,9 @@ def seen(outcome: Outcome, since_decision: float) -> Seen:
 class Pair:
     """A request and its copy, until both have ended."""
 
-    __slots__ = ("copy", "decided_at", "key", "primary", "way")
+    __slots__ = ("copy", "decided_at", "primary", "way")
 
-    def __init__(self, way: Way, key: int, decided_at: float) -> None:
-        self.key = key
+    def __init__(self, way: Way, decided_at: float) -> None:
         self.way = way
         self.decided_at = decided_at
         self.primary: Seen | None = None

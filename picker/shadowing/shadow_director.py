@@ -143,7 +143,7 @@ class ShadowDirector:
         if not isinstance(made, ShadowCopy):
             self.books.drew(way, made)
             return
-        self._pairs[made.pair.key] = made.pair
+        self._pairs[id(decision.record)] = made.pair
         self.books.began(way, made.size_bytes)
         self._send(made)
 
@@ -157,8 +157,6 @@ class ShadowDirector:
         """The copy is not sent: its body marks side effects."""
         self.books.drew(copy.way, "side_effects")
         self._over(copy, answered=False)
-        if self._pairs.get(copy.pair.key) is copy.pair:
-            del self._pairs[copy.pair.key]
 
     def ended(self, copy: ShadowCopy, result: Seen) -> None:
         """The copy has ended so."""
@@ -196,7 +194,7 @@ class ShadowDirector:
         model = settings.model or decision.target_model or body.model
         charge = self._store.charge(way.to, row, model, body.prompt_tokens, now)
         return ShadowCopy(
-            Pair(way, id(decision.record), now),
+            Pair(way, now),
             request,
             body,
             model,

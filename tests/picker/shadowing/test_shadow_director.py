@@ -212,6 +212,15 @@ def test_the_turns_of_a_session_go_together_and_to_one_endpoint() -> None:
     assert len({place for places in turns.values() for place in places}) == 9
 
 
+def test_each_candidate_gets_its_share() -> None:
+    made = Shadowed(*(ShadowSettings(share, NEXT, max_requests=10_000) for share in (0.3, 0.5)), endpoints=100)
+    for number in range(2_000):
+        made.ask(number)
+    first, second = (counts.open_requests / 2_000 for counts in made.director.books.ways.values())
+    assert first == pytest.approx(0.3, abs=0.04)
+    assert second == pytest.approx(0.5, abs=0.04)
+
+
 @given(
     shares=st.lists(st.floats(0.01, 0.3), min_size=1, max_size=3),
     sessions=st.lists(st.text(max_size=6), min_size=1, max_size=40),
