@@ -41,7 +41,7 @@ _BY_USE: Final = (
     (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id x-infscale-explain"),
     (Use.ALWAYS, "x-infscale-session cookie x-session-id"),
     (Use.ALWAYS, "x-claude-code-session-id x-session-affinity session-id session_id"),
-    (Use.ALWAYS, "x-llm-d-inference-ttl x-infscale-fallback"),
+    (Use.ALWAYS, "x-llm-d-inference-ttl x-infscale-fallback x-infscale-shadow"),
     (Use.ALWAYS, ":method :path content-length content-encoding connection upgrade x-request-id"),
 )
 CLIENT_HEADERS: Final = tuple(ClientHeader(name, use) for use, names in _BY_USE for name in names.split())

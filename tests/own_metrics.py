@@ -39,6 +39,7 @@ from picker.directing.falling_back.fallback_books import FallbackBooks
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.watching.observed_director import ObservedDirector
 from picker.flow.reference.flow_counts import FlowCounts
+from picker.shadowing.shadow_books import ShadowBooks
 from picker.telemetry.bill_metrics import BillCollector
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
 from picker.telemetry.fallback_metrics import FallbackCollector
@@ -47,6 +48,7 @@ from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector
+from picker.telemetry.shadow_metrics import ShadowCollector
 from picker.transport.budget import Budget
 from picker.transport.limits import LimitNotes
 
@@ -78,6 +80,7 @@ def _picker() -> Iterable[Collector]:
         FlowCollector(dict),
         BillCollector(Bills(MetricStore("s"))),
         FallbackCollector(FallbackBooks()),
+        ShadowCollector(ShadowBooks(iter(()))),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
         KeysCollector({}),

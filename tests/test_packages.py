@@ -136,6 +136,11 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/directing/falling_back/fallback_books",
         "picker/directing/falling_back/fallback_target",
     ),
+    "picker/shadowing/test_shadow_director.py": (
+        "picker/shadowing/candidate_rows",
+        "picker/shadowing/copied_request",
+        "picker/shadowing/shadow_books",
+    ),
     "picker/directing/holding/test_flow_director.py": ("picker/directing/holding/pool_flow",),
     "picker/telemetry/test_flow_metrics.py": ("picker/directing/holding/flow_stats",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),

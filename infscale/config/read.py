@@ -36,6 +36,7 @@ from infscale.config.settings import (
     UnknownModels,
     UnknownObjectives,
 )
+from infscale.config.shadow_settings import shadow_settings
 from infscale.discovery import names
 from infscale.documents import values
 from infscale.documents.section import Files, Section
@@ -336,6 +337,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         explain=section.get("explain", explain_settings(files), default.explain),
         fallback=_fallback(section, flow),
         rollouts_file=section.get("rollouts_file", files.written, None),
+        shadow=section.get("shadow", shadow_settings, None),
     )
 
 

@@ -10,6 +10,7 @@ from infscale.config.explain_settings import ExplainSettings
 from infscale.config.fallback_settings import Fallbacks
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.record_settings import RecordSettings
+from infscale.config.shadow_settings import Shadows
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.documents.section import NOT_A_KEY
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
@@ -197,6 +198,7 @@ class PickerSettings:
     `flow_control` says how requests wait until an endpoint can begin them.
     `explain` says of how many decisions it can be told later why they were made. `fallback` says where requests of a
     pool go that this cannot serve. `rollouts_file` keeps how far rollouts are; None: they begin anew with the process.
+    `shadow` says of which requests a candidate gets copies.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -228,6 +230,7 @@ class PickerSettings:
     explain: ExplainSettings = field(default_factory=ExplainSettings)
     fallback: Fallbacks | None = field(default=None, hash=False)
     rollouts_file: Path | None = None
+    shadow: Shadows | None = field(default=None, hash=False)
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

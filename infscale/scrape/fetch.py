@@ -54,7 +54,7 @@ class PageClient:
         self._own = certificates if url.scheme == "https" else None
         self._named = None if certificates is None else certificates.server_name
         self._verify_tls = verify_tls
-        self._tls = _tls(verify_tls) if url.scheme == "https" and certificates is None else None
+        self._tls = system_tls(verify_tls) if url.scheme == "https" and certificates is None else None
         self._connection: Connection | None = None
 
     async def get(self, target: str) -> Page:
@@ -100,7 +100,7 @@ class PageClient:
 
     async def _connected(self) -> Connection:
         loop = asyncio.get_running_loop()
-        tls = self._tls if self._own is None else await asyncio.to_thread(_own_tls, self._own, self._verify_tls)
+        tls = self._tls if self._own is None else await asyncio.to_thread(own_tls, self._own, self._verify_tls)
         # Certificates name hosts without the dot that a full name may end in.
         named = None if tls is None else self._named or self._address[0].removesuffix(".")
         try:
@@ -121,15 +121,19 @@ def _authorization(url: URL) -> str:
 
 
 @functools.cache  # Reading the trusted certificates takes milliseconds, and there may be a thousand servers.
-def _tls(verify: bool) -> ssl.SSLContext:
+def system_tls(verify: bool) -> ssl.SSLContext:
+    """As `own_tls`, of the system's authorities."""
     context = ssl.create_default_context()
     if not verify:
         _believe_anybody(context)
     return context
 
 
-def _own_tls(certificates: PageCertificates, verify: bool) -> ssl.SSLContext:
-    """As `_tls`, of files. Raises FetchError where they cannot be read."""
+def own_tls(certificates: PageCertificates, verify: bool) -> ssl.SSLContext:
+    """What a connection to an endpoint believes and shows, of files. It blocks.
+
+    Raises FetchError where they cannot be read.
+    """
     try:
         context = ssl.create_default_context(cafile=certificates.ca if verify else None)
         if certificates.client is not None:

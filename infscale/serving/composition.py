@@ -212,7 +212,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.telemetry.ask_cluster and given.client is not None:
         guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
-    pages = deciding.observing.pages()
+    pages = deciding.pages()
     for part in (answering, scaler, prometheus.rules, rolling):
         pages |= {} if part is None else part.pages()
     finders, commands = deciding.finders(), {} if rolling is None else rolling.commands()
@@ -261,6 +261,9 @@ def _held_and_kept(config: ServeConfig, deciding: Deciding) -> Sequence[Part]:
         writing = PickWriting(explain.file, explain.max_bytes, deciding.directors, clock)
         deciding.keep_sheets(writing.keep)
         parts.append(writing)
+    sending = deciding.shadow()
+    if sending is not None:
+        parts.append(sending)
     return parts
 
 

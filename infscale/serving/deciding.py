@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from prometheus_client.registry import Collector
 
 from infscale.client_headers import ignored
-from infscale.config.settings import ServeConfig
+from infscale.config.settings import ScrapeSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.rollouts.rollout_book import RolloutBook
+from infscale.serving.copying.shadow_sending import ShadowSending
 from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
-from infscale.telemetry.debug_documents import DebugFinder
+from infscale.serving.scraping import scraping
+from infscale.telemetry.debug_documents import DebugFinder, DebugPage
 from picker.directing.billing.bill_document import asked_seconds, bill_document
 from picker.directing.billing.billed_director import BilledDirector
 from picker.directing.billing.bills import Bills
@@ -125,6 +127,7 @@ class Deciding(Part):
         self._closed: Callable[[InputSheet], None] | None = None
         self.scheduling = scheduling
         self._exchanging = _exchange_settings(config, scheduling)
+        self._shadow: ShadowSending | None = None
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
@@ -200,6 +203,19 @@ class Deciding(Part):
         self._outermost = fallback
         return fallback
 
+    def shadow(self) -> ShadowSending | None:
+        """Have a candidate get copies of requests where the configuration says so, None where it does not.
+
+        After all others that stand around the director.
+        """
+        shadows = self._config.picker.shadow
+        if not shadows:
+            return None
+        sending = ShadowSending(self._outermost, shadows, self._scrape, self._store, self._clock)
+        self._outermost, self._shadow = sending.director, sending
+        self._exchanging = self._exchanged_by(self.scheduling)
+        return sending
+
     def tell_time_by(self, wall: Callable[[], float]) -> None:
         """Have the time of the day, Unix seconds, from `wall`; before any pool is there."""
         self._directing = replace(self._directing, wall=wall)
@@ -212,6 +228,10 @@ class Deciding(Part):
     def director(self) -> Director:
         """What exchanges ask."""
         return self._outermost
+
+    def pages(self) -> dict[str, DebugPage]:
+        """The documents under `/debug/`."""
+        return self.observing.pages() | ({} if self._shadow is None else self._shadow.pages())
 
     def finders(self) -> dict[str, DebugFinder]:
         """The documents under `/debug/` that have names of their own."""
@@ -234,11 +254,18 @@ class Deciding(Part):
 
     def change(self, scheduling: PickerConfig) -> None:
         """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""
-        self._exchanging = _exchange_settings(self._config, scheduling)
+        self._exchanging = self._exchanged_by(scheduling)
         self.scheduling = scheduling
         self.directors.configure(scheduling)
         if isinstance(self.flow, ReferenceFlowDirector):
             self.flow.configure(self._as_reference(), self._clock())
+
+    def _scrape(self) -> ScrapeSettings:
+        return scraping(self._config.scrape, self.scheduling.scraping)
+
+    def _exchanged_by(self, scheduling: PickerConfig) -> ExchangeSettings:
+        made = _exchange_settings(self._config, scheduling)
+        return made if self._shadow is None else replace(made, sent=self._shadow.director.sent)
 
     def rekey(self, keys: Mapping[str, TokenKeys]) -> None:
         """Sign and read session tokens with `keys` from the next request on."""

@@ -418,6 +418,8 @@ class Exchange:
             return self._reject(request.body, refusal_of)
         self._open = (request.remembered(), verdict)
         self.recall = verdict.recall
+        if self._settings.sent is not None and body is not None:
+            self._settings.sent(request, verdict, body.content if body.plain is None else body.plain)
         return route_replies(self._settings, request, verdict, body)
 
     def _send_in_steps(self, sends: list[Send]) -> Generator[list[Send], None, None]:

@@ -1,10 +1,12 @@
 """How exchanges behave: one value, shared by all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from infscale.client_headers import ignored
 from picker.ext_proc.immediate_answers import ErrorFormat
 from picker.parsing import DEFAULT_PARSERS, ParserTable
+from picker.request import Decision, InferenceRequest
 from picker.response import ReportedAttribute
 
 
@@ -21,7 +23,8 @@ class ExchangeSettings:
     `ignored_headers` of requests are taken for absent: clients can write them. With `tell_revision` the gateway is told
     on which revision of the store a request was decided. A response has the id of its pick where the request asks for
     it, or with `tell_picks`. A body of `large_body_bytes` or more, as it
-    comes or decoded, is read in steps.
+    comes or decoded, is read in steps. `sent` is told of each request with a body that is sent to a destination: its
+    decision, and the body decoded; it returns at once.
     """
 
     error_format: ErrorFormat = "openai"
@@ -37,6 +40,7 @@ class ExchangeSettings:
     tell_revision: bool = False
     tell_picks: bool = False
     large_body_bytes: int = 1 << 18
+    sent: Callable[[InferenceRequest, Decision, bytes], None] | None = None
 
     def __post_init__(self) -> None:
         if self.max_body_bytes < 1 or self.destination_count < 1:

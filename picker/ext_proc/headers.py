@@ -20,6 +20,8 @@ PICK: Final = "x-infscale-pick"
 """The response header with the id of the pick."""
 FALLBACK: Final = "x-infscale-fallback"
 """Tells a client, in the response, and the endpoint, in the request, that it is not the pool or model asked for."""
+SHADOW: Final = "x-infscale-shadow"
+"""The request header that a copy has, of which no other is made."""
 NOBODY_SERVED: Final = "fail: missing envoy lb metadata"
 MARKER: Final = ("x-went-into-resp-headers", b"true")
 

@@ -34,6 +34,7 @@ from infscale.config.settings import (
     TelemetrySettings,
     TlsFiles,
 )
+from infscale.config.shadow_settings import ShadowSettings, SkipSettings
 from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
@@ -757,6 +758,8 @@ SECTIONS: dict[str, type[Any]] = {
     "picker.flow_control": FlowControlSettings,
     "picker.explain": ExplainSettings,
     "picker.fallback.<pool>[]": FallbackSettings,
+    "picker.shadow.<pool>[]": ShadowSettings,
+    "picker.shadow.<pool>[].skip": SkipSettings,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,

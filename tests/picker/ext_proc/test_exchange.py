@@ -1,5 +1,6 @@
 """Conversations between a gateway and one exchange."""
 
+import gzip
 import random
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from picker.ext_proc.messages import (
 )
 from picker.ext_proc.replies import pieces
 from picker.parsing import ParserTable
-from picker.request import Headers, Reason, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Reason, Rejection
 from tests.fakes.director import FakeDirector
 from tests.picker.ext_proc.playbook import Playbook
 from tests.reference_tables import TABLES
@@ -579,3 +580,39 @@ def test_an_answer_whose_usage_is_not_read_is_said_to_be_unread(
     end = BodyReply("response", content, end_of_stream=True)
     book >> ResponseBody(content, end_of_stream=True) << end  # pyright: ignore[reportUnusedExpression]
     assert (director.outcome.unread, director.outcome.completion_tokens) == (unread, None if unread else 2)
+
+
+@pytest.mark.parametrize("large_body_bytes", [1 << 18, 1], ids=["at once", "in steps"])
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("hold", [False, True])
+def test_what_is_sent_on_is_told_with_its_body_decoded(large_body_bytes: int, encoded: bool, hold: bool) -> None:
+    director, told = FakeDirector(hold=hold), list[tuple[InferenceRequest, Decision, bytes]]()
+    settings = ExchangeSettings(
+        large_body_bytes=large_body_bytes, sent=lambda request, decision, body: told.append((request, decision, body))
+    )
+    exchange = Exchange(settings, director, random.Random(1))
+    more = [("content-encoding", "gzip")] if encoded else []
+    exchange.receive(Incoming(post(*more)), 1.0)
+    exchange.receive(Incoming(RequestBody(gzip.compress(BODY) if encoded else BODY, end_of_stream=True)), 1.0)
+    while exchange.pending:
+        exchange.go_on(1.0)
+    if exchange.held is not None:
+        assert told == []
+        exchange.held.listen(lambda verdict: None)
+        verdict = Decision(("10.0.0.1:8000",), "", "s.1")
+        exchange.resume(verdict, 2.0)
+    ((request, decision, body),) = told
+    assert body == BODY
+    assert decision.destinations[0] == "10.0.0.1:8000"
+    assert request.size_bytes == len(gzip.compress(BODY) if encoded else BODY)
+
+
+def test_what_is_refused_or_has_no_body_is_not_told(director: FakeDirector) -> None:
+    told = list[bytes]()
+    settings = ExchangeSettings(sent=lambda request, decision, body: told.append(body))
+    Exchange(settings, director, random.Random(1)).receive(Incoming(get()), 1.0)
+    director.rejection = Rejection("NotFound", "no", Reason.UNKNOWN_MODEL)
+    refused = Exchange(settings, director, random.Random(1))
+    refused.receive(Incoming(post()), 1.0)
+    refused.receive(Incoming(RequestBody(BODY, end_of_stream=True)), 1.0)
+    assert told == []

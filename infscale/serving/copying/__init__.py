@@ -1,0 +1,1 @@
+"""Sends copies of requests to candidates, and throws their answers away."""
