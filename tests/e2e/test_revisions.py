@@ -61,7 +61,7 @@ async def test_envoy_and_debug_picks_name_the_revision_of_a_decision(tmp_path: P
                 async with session.get(f"{running.telemetry.url}/debug/nothing") as answer:
                     assert (answer.status, await answer.text()) == (
                         404,
-                        "there is /debug/snapshot, /debug/picks, /debug/triggers",
+                        "there is /debug/snapshot, /debug/picks, /debug/triggers, /debug/rollouts",
                     )
     (pick,) = json.loads(page)["picks"]
     assert pick["revision"] == told
