@@ -84,7 +84,8 @@ LIMITS: Final = (
     Limit("drain", "requests not answered", _not_answered, 0),
     Limit("drain", "moves of a session as servers leave", lambda found: float(found[OURS].most_moves), 1),
     Limit("fallback", "not answered ÷ without", _ratio(lambda one: float(one.requests - one.answered), ALONE), 0.3),
-    Limit("fallback", "p90 ÷ without", _ratio(lambda one: one.ttft_p90, ALONE), 0.5),
+    # Without, what waited for longest is not in it: it was not answered.
+    Limit("fallback", "p90 ÷ without", _ratio(lambda one: one.ttft_p90, ALONE), 1.0),
     Limit("surge", "requests not answered", _not_answered, 0),
     Limit("surge", "p90 ÷ sent at once", _ratio(lambda one: one.ttft_p90, AT_ONCE), 0.5),
 )  # fmt: skip
