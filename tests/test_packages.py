@@ -137,7 +137,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/directing/falling_back/fallback_target",
     ),
     "picker/shadowing/test_shadow_director.py": (
-        "picker/shadowing/candidate_rows",
         "picker/shadowing/copied_request",
         "picker/shadowing/shadow_books",
     ),

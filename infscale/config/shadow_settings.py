@@ -1,4 +1,4 @@
-"""`picker.shadow`: of which requests copies go to a candidate, whose answers nobody gets."""
+"""`picker.shadow`: of which requests copies go to a candidate, whose answers are dropped."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -1,28 +1,23 @@
 """Which version of a rollout a request has, and which endpoints of the pool serve that version."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from infscale.endpoint import Endpoint, ObjectKey, Version
+from infscale.endpoint import ObjectKey, Version
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.rollouts.rollout_book import RolloutTable, new_pool
 from infscale.rollouts.running_rollout import RolloutShare, RunningRollout
 from infscale.rollouts.sequential_test import RequestResult
-from picker.directing.candidates import NOBODY, hinted, ready
+from picker.directing.candidates import hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.rewrite import REWRITE_HEADERS
 from picker.directing.served_models import serves
 from picker.directing.session_books import PoolSessions
 from picker.request import InferenceRequest, Outcome, ParsedBody
-from picker.scheduling.by_endpoints import ByEndpoints
+from picker.scheduling.by_endpoints import ByEndpoints, LabelledRows
 from picker.sessions.session_settings import MAX_ID_BYTES
 
 _NO_TABLE: Final = RolloutTable()
-_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +39,7 @@ class RolloutGate:
         self._lists = lists
         self._own = _NO_TABLE
         self._leading_here = _NO_TABLE
-        self._rows: ByEndpoints[_VersionRows] = ByEndpoints(_VersionRows)
+        self._rows: ByEndpoints[LabelledRows] = ByEndpoints(LabelledRows)
 
     def sync(self) -> None:
         """Follow the book, which follows discovery."""
@@ -81,7 +76,7 @@ class RolloutGate:
         """Those of `rows` that serve the request's version, in their order; there may be none."""
         if shared is None or not shared.share.version.labels:
             return rows
-        return self._rows.of(snapshot).among(shared.share.version, rows)
+        return self._rows.of(snapshot).among(shared.share.version.labels, rows)
 
     def sent(self, shared: Shared | None) -> None:
         """A request with this share was sent."""
@@ -112,7 +107,7 @@ class RolloutGate:
         """
         if version.labels:
             allowed = ready(snapshot) if self._unknown_load == "serve" else snapshot.candidates(now)
-            if not len(self._rows.of(snapshot).among(version, hinted(request.subset, snapshot, allowed))):
+            if not len(self._rows.of(snapshot).among(version.labels, hinted(request.subset, snapshot, allowed))):
                 return False
         return version.model is None or self._lists is None or serves(snapshot, version.model, self._lists)
 
@@ -154,25 +149,3 @@ def _result(outcome: Outcome) -> RequestResult | None:
     if outcome.streamed and first is not None and tokens is not None and tokens > 1:
         each = (outcome.duration_seconds - first) / (tokens - 1)
     return RequestResult(False, first, each, outcome.duration_seconds)
-
-
-class _VersionRows:
-    """The rows of a pool's endpoints by version, as their labels say."""
-
-    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
-        self._endpoints = endpoints
-        self._masks: dict[tuple[tuple[str, str], ...], _Mask] = {}
-
-    def among(self, version: Version, rows: IntArray) -> IntArray:
-        """The rows among `rows` whose endpoints are of `version`."""
-        if not len(rows):
-            return NOBODY
-        return rows[self._mask(version.labels)[rows]]
-
-    def _mask(self, labels: Mapping[str, str]) -> "_Mask":
-        key = tuple(sorted(labels.items()))
-        mask = self._masks.get(key)
-        if mask is None:
-            has = [labels.items() <= each.labels.items() for each in self._endpoints]
-            mask = self._masks[key] = np.array(has, dtype=np.bool_)
-        return mask

@@ -2,14 +2,14 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 
 T = TypeVar("T")
 
@@ -37,6 +37,23 @@ class ByEndpoints(Generic[T]):
         value = self._derive(endpoints)
         self._known.appendleft((endpoints, value))
         return value
+
+
+class LabelledRows:
+    """Which endpoints of a set have which labels."""
+
+    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
+        self._endpoints = endpoints
+        self._masks: dict[tuple[tuple[str, str], ...], BoolArray] = {}
+
+    def among(self, labels: Mapping[str, str], rows: IntArray) -> IntArray:
+        """The rows among `rows` whose endpoints have all of `labels`, in their order."""
+        key = tuple(sorted(labels.items()))
+        mask = self._masks.get(key)
+        if mask is None:
+            has = [labels.items() <= each.labels.items() for each in self._endpoints]
+            mask = self._masks[key] = np.array(has, dtype=np.bool_)
+        return rows[mask[rows]]
 
 
 def numbers_of(endpoints: Iterable[Endpoint], label: str) -> FloatArray:

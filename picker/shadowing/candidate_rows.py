@@ -5,40 +5,22 @@ from typing import Literal
 
 import numpy as np
 
-from infscale.endpoint import Endpoint
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
-from picker.scheduling.by_endpoints import ByEndpoints
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from picker.scheduling.by_endpoints import ByEndpoints, LabelledRows
 
 Kept = Literal["busy", "no_endpoint"]
-
-
-class _Labelled:
-    """Which endpoints of a pool have which labels."""
-
-    def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
-        self._endpoints = endpoints
-        self._masks: dict[tuple[tuple[str, str], ...], BoolArray] = {}
-
-    def mask(self, labels: Mapping[str, str]) -> BoolArray:
-        """Those that have all of `labels`."""
-        key = tuple(sorted(labels.items()))
-        found = self._masks.get(key)
-        if found is None:
-            has = [labels.items() <= each.labels.items() for each in self._endpoints]
-            found = self._masks[key] = np.array(has, dtype=np.bool_)
-        return found
 
 
 class CandidateRows:
     """Knows the rows of candidates by their labels."""
 
     def __init__(self) -> None:
-        self._labelled: ByEndpoints[_Labelled] = ByEndpoints(_Labelled)
+        self._labelled: ByEndpoints[LabelledRows] = ByEndpoints(LabelledRows)
 
     def of(self, snapshot: PoolSnapshot, labels: Mapping[str, str], now: float) -> IntArray:
         """The rows that could get a request."""
         rows = snapshot.candidates(now)
-        return rows[self._labelled.of(snapshot).mask(labels)[rows]] if labels and len(rows) else rows
+        return self._labelled.of(snapshot).among(labels, rows) if labels and len(rows) else rows
 
 
 def free_row(snapshot: PoolSnapshot, rows: IntArray, number: int, now: float) -> int | Kept:
